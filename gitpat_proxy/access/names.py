@@ -1,0 +1,35 @@
+"""What accounts and tokens may be called."""
+
+import re
+import unicodedata
+
+_ACCOUNT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
+LONGEST_TEXT = 100
+
+
+def checked_account_name(name: str) -> str:
+    """Return the name; raise ValueError with a sentence if it can't be an account's."""
+    if not _ACCOUNT.fullmatch(name):
+        raise ValueError(
+            f"{name!r} can't be an account's name; accepted: 1 to 64 of A-Z a-z 0-9 . _ @ + -, "
+            "the first a letter or a digit"
+        )
+    return name
+
+
+def checked_text(text: str, what: str) -> str:
+    """Return a name or reason without space around it.
+
+    Raises ValueError with a sentence if it is empty, too long, or has a character that a terminal
+    or a browser would act on: git shows these texts to people as they are.
+    """
+    text = text.strip()
+    if not 1 <= len(text) <= LONGEST_TEXT:
+        raise ValueError(f"{what} has 1 to {LONGEST_TEXT} characters")
+    if any(unicodedata.category(character) in _UNSAFE for character in text):
+        raise ValueError(f"{what} may have no line breaks and no control or invisible characters")
+    return text
+
+
+# Controls, formats (such as right-to-left overrides), surrogates, line and paragraph separators.
+_UNSAFE = {"Cc", "Cf", "Cs", "Zl", "Zp"}

@@ -1,0 +1,118 @@
+"""Why an operation is not forwarded: code, status and sentence of each reason, in one table."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Code(StrEnum):
+    """The stable names of the reasons, for programs and for the log."""
+
+    CREDENTIALS_MISSING = "credentials_missing"
+    CREDENTIALS_MALFORMED = "credentials_malformed"
+    TOKEN_UNKNOWN = "token_unknown"
+    TOKEN_EXPIRED = "token_expired"
+    TOKEN_REVOKED = "token_revoked"
+    TOKEN_NOT_YET_VALID = "token_not_yet_valid"
+    ACCOUNT_DISABLED = "account_disabled"
+    ADDRESS_DENIED = "address_denied"
+    SCOPE_MISSING = "scope_missing"
+    REPOSITORY_NOT_FOUND = "repository_not_found"
+    DUMB_PROTOCOL_OFF = "dumb_protocol_off"
+    SERVICE_OFF = "service_off"
+    THROTTLED = "throttled"
+    BUSY = "busy"
+    UPSTREAM_FAILED = "upstream_failed"
+    UPSTREAM_TIMEOUT = "upstream_timeout"
+    UNAVAILABLE = "unavailable"
+    NOT_GIT = "not_git"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+    BAD_REQUEST = "bad_request"
+    MEDIA_TYPE = "media_type"
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """`retry_after` is in seconds; `allow` is the method that would do."""
+
+    code: Code
+    status: int
+    sentence: str
+    retry_after: int | None = None
+    allow: str | None = None
+
+    @property
+    def challenges(self) -> bool:
+        """A 401 asks for other credentials."""
+        return self.status == 401
+
+
+class RefusedError(Exception):
+    """Carries a refusal to where it is answered, from before the first byte of an answer."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.sentence)
+        self.refusal = refusal
+
+
+_TABLE: dict[Code, tuple[int, str]] = {
+    Code.CREDENTIALS_MISSING: (
+        401,
+        "Give a personal access token as the password; the username can be anything.",
+    ),
+    Code.CREDENTIALS_MALFORMED: (
+        401,
+        "The Authorization header can't be read: send Basic with a personal access token as the "
+        "password, or Bearer, and one of them only.",
+    ),
+    Code.TOKEN_UNKNOWN: (
+        401,
+        "The password is not a valid personal access token; an account's own password is not "
+        "accepted here.",
+    ),
+    Code.TOKEN_EXPIRED: (401, "The token {token} expired on {date}."),
+    Code.TOKEN_REVOKED: (401, "The token {token} was revoked on {date}{reason}."),
+    Code.TOKEN_NOT_YET_VALID: (401, "The token {token} is valid from {date} on."),
+    Code.ACCOUNT_DISABLED: (
+        401,
+        "The account {account}, which owns the token {token}, is disabled.",
+    ),
+    Code.ADDRESS_DENIED: (401, "The token {token} may not be used from the address {address}."),
+    Code.SCOPE_MISSING: (
+        401,
+        "The token {token} has the scope {scopes}, but {service} needs {needed}.",
+    ),
+    Code.REPOSITORY_NOT_FOUND: (
+        404,
+        "There is no repository {repository} that this token reaches.",
+    ),
+    Code.DUMB_PROTOCOL_OFF: (
+        404,
+        "The dumb protocol is off here; use a client that speaks smart HTTP, as Git does since 1.6.6.",
+    ),
+    Code.SERVICE_OFF: (403, "The repository {repository} does not allow {service} over HTTP."),
+    Code.THROTTLED: (
+        429,
+        "Too many unknown tokens came from the address {address}; try again in {retry_after} seconds.",
+    ),
+    Code.BUSY: (503, "Too many operations are under way; try again in {retry_after} seconds."),
+    Code.UPSTREAM_FAILED: (502, "The Git server behind this proxy {what}; tell those who run it."),
+    Code.UPSTREAM_TIMEOUT: (504, "The Git server behind this proxy did not answer in time."),
+    Code.UNAVAILABLE: (503, "This proxy can't look up tokens at the moment; tell those who run it."),
+    Code.NOT_GIT: (404, "Git uses no such address."),
+    Code.METHOD_NOT_ALLOWED: (405, "Git asks this address with {allow}."),
+    Code.BAD_REQUEST: (400, "The request can't be forwarded: {what}."),
+    Code.MEDIA_TYPE: (415, "The body is not of the kind that Git sends here: {what}."),
+}
+
+
+def refuse(code: Code, *, status: int | None = None, **facts: object) -> Refusal:
+    """Make a refusal from the table; `facts` fill its sentence, `status` replaces its status."""
+    table_status, sentence = _TABLE[code]
+    retry_after, allow = facts.get("retry_after"), facts.get("allow")
+    return Refusal(
+        code,
+        status or table_status,
+        sentence.format(**facts),
+        retry_after=retry_after if isinstance(retry_after, int) else None,
+        allow=allow if isinstance(allow, str) else None,
+    )

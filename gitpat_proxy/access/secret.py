@@ -1,0 +1,50 @@
+"""The secret of a token: its form, its digest, its hint."""
+
+import hashlib
+import re
+import secrets
+import string
+import zlib
+
+PREFIX = "gpat_"
+_ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
+_RANDOM_LENGTH = 40
+_CHECKSUM_LENGTH = 6
+_FORM = re.compile(f"{PREFIX}[0-9A-Za-z]{{{_RANDOM_LENGTH + _CHECKSUM_LENGTH}}}")
+
+
+def make_secret() -> str:
+    """Return a new secret: prefix, 238 random bits, checksum."""
+    body = PREFIX + "".join(secrets.choice(_ALPHABET) for _ in range(_RANDOM_LENGTH))
+    return body + _checksum(body)
+
+
+def is_well_formed(text: str) -> bool:
+    """Tell whether the text can be a secret, without looking any up: form and checksum fit."""
+    if not _FORM.fullmatch(text):
+        return False
+    return _checksum(text[:-_CHECKSUM_LENGTH]) == text[-_CHECKSUM_LENGTH:]
+
+
+def digest_of(secret: str) -> bytes:
+    """Return the SHA-256 digest (32 bytes), the only thing that is kept."""
+    return hashlib.sha256(secret.encode()).digest()
+
+
+def hint_of(secret: str) -> str:
+    """Return what may be shown of the secret later: `gpat_…` and its last four characters."""
+    return f"{PREFIX}…{secret[-4:]}"
+
+
+def without_secrets(text: str) -> str:
+    """Replace whatever looks like a secret by its hint."""
+    return _FORM.sub(lambda match: hint_of(match[0]), text)
+
+
+def _checksum(body: str) -> str:
+    number = zlib.crc32(body.encode())
+    digits = []
+    for _ in range(_CHECKSUM_LENGTH):
+        number, digit = divmod(number, len(_ALPHABET))
+        digits.append(_ALPHABET[digit])
+    return "".join(reversed(digits))

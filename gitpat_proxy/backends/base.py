@@ -1,0 +1,107 @@
+"""What a backend is: where a permitted operation goes."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from gitpat_proxy.git.operation import Operation, Service
+
+
+class BodyCutError(Exception):
+    """The request's body ended before it was complete: the client is gone, or too slow."""
+
+
+class AnswerCutError(Exception):
+    """The backend stopped in the middle of its answer: the client must notice."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """A permitted operation. `path` is the repository's address below the route.
+
+    `body` raises BodyCutError where the client is gone. `headers` are the client's, by lower-case
+    name, and only those in FORWARDED_REQUEST_HEADERS.
+    """
+
+    operation: Operation
+    path: tuple[str, ...]
+    headers: Mapping[str, str]
+    body: AsyncIterator[bytes]
+    account: str
+    token_id: str
+    address: str
+    request_id: str
+
+    @property
+    def is_push(self) -> bool:
+        return self.operation.service is Service.RECEIVE_PACK
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer with status 200; `body` raises AnswerCutError if it can't be completed."""
+
+    headers: Mapping[str, str]
+    body: AsyncIterator[bytes]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of `check`."""
+
+    part: str
+    ok: bool
+    detail: str
+
+
+class Backend(Protocol):
+    """Serves the repositories below a route."""
+
+    def serve(self, call: Call) -> AbstractAsyncContextManager[Answer]:
+        """Begin the operation; raise RefusedError on entering. Leaving the context ends what
+        was not read to its end, except a push that the backend has received: its body must be read.
+        """
+
+    async def check(self) -> Finding:
+        """Try whether the backend can serve, with what is there."""
+
+    async def close(self) -> None:
+        """End what is left."""
+
+
+FORWARDED_REQUEST_HEADERS = frozenset(
+    {
+        "accept",
+        "accept-language",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "git-protocol",
+        "user-agent",
+    }
+)
+
+_FORWARDED_ANSWER_HEADERS = frozenset(
+    {
+        "cache-control",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "etag",
+        "expires",
+        "last-modified",
+        "pragma",
+    }
+)
+
+
+def answer_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return those of a backend's headers that concern the client."""
+    return {name: value for name, value in headers.items() if name.lower() in _FORWARDED_ANSWER_HEADERS}
+
+
+def content_type_of(headers: Mapping[str, str]) -> str:
+    """Return the media type without its parameters; "" if there is none."""
+    values = [value for name, value in headers.items() if name.lower() == "content-type"]
+    return values[0].partition(";")[0].strip().lower() if values else ""

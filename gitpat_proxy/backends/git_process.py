@@ -1,0 +1,132 @@
+"""One `git http-backend`: started, fed, read, ended, with all that it started itself."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
+
+import structlog
+
+from gitpat_proxy.backends.base import BodyCutError
+from gitpat_proxy.backends.pipes import InputPipe, OutputPipe
+
+_CLEANUP_SECONDS = 5.0
+"""How long git may take to remove what a push left that its client did not complete."""
+_TERMINATE_SECONDS = 2.0
+_LONGEST_ERROR_OUTPUT = 16 * 1024
+
+
+class GitProcess:
+    """A child in a process group of its own.
+
+    Why a group: it starts three more, and ending the first leaves the others running.
+    """
+
+    def __init__(self, process: asyncio.subprocess.Process, pipes: "Pipes", request_id: str) -> None:
+        self._process = process
+        self._pipes = pipes
+        self._log = structlog.get_logger().bind(request=request_id)
+        self._reading_errors = asyncio.create_task(self._log_errors())
+        self._feeding: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def start(cls, program: str, environment: Mapping[str, str], request_id: str) -> "GitProcess":
+        """Start it; raise OSError if that can't be done."""
+        pipes = Pipes()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                program,
+                stdin=pipes.input.childs_end,
+                stdout=pipes.output.childs_end,
+                stderr=pipes.errors.childs_end,
+                env=environment,
+                cwd="/",
+                start_new_session=True,
+            )
+        except BaseException:
+            pipes.close()
+            raise
+        finally:
+            pipes.passed_on()
+        return cls(process, pipes, request_id)
+
+    def feed(self, body: AsyncIterator[bytes]) -> None:
+        """Begin to give it the request's body."""
+        self._feeding = asyncio.create_task(self._feed(body))
+
+    async def read(self) -> bytes:
+        """Return a piece of its output, b"" at the end."""
+        return await self._pipes.output.read()
+
+    async def end(self) -> None:
+        """Leave nothing running, and nothing of it open."""
+        if self._feeding:
+            self._feeding.cancel()
+            await asyncio.wait([self._feeding])
+        self._pipes.input.close()
+        self._pipes.output.close()
+        await self._terminate()
+        self._reading_errors.cancel()
+        await asyncio.wait([self._reading_errors])
+        self._pipes.errors.close()
+
+    async def exit_code(self) -> int:
+        """Wait for its end; negative: the signal that ended it."""
+        return await self._process.wait()
+
+    async def _feed(self, body: AsyncIterator[bytes]) -> None:
+        """Where the client is gone the input ends early: git sees that it is not complete, undoes
+        what it had begun, and is given a limited time for it.
+        """
+        try:
+            async for chunk in body:
+                await self._pipes.input.write(chunk)
+        except BrokenPipeError:
+            return
+        except BodyCutError:
+            asyncio.get_running_loop().call_later(_CLEANUP_SECONDS, self._signal, signal.SIGKILL)
+        finally:
+            self._pipes.input.close()
+
+    async def _terminate(self) -> None:
+        if self._process.returncode is not None:
+            return
+        self._signal(signal.SIGTERM)
+        try:
+            await asyncio.wait_for(self._process.wait(), _TERMINATE_SECONDS)
+        except TimeoutError:
+            self._signal(signal.SIGKILL)
+            await self._process.wait()
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process.returncode is None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, number)
+
+    async def _log_errors(self) -> None:
+        """Pass what git says on standard error to the log, a bounded part of it."""
+        left = _LONGEST_ERROR_OUTPUT
+        while output := await self._pipes.errors.read():
+            for line in output[:left].decode("utf-8", "replace").splitlines():
+                self._log.warning("git_said", text=line)
+            left = max(0, left - len(output))
+
+
+class Pipes:
+    """The three pipes of a child."""
+
+    def __init__(self) -> None:
+        self.input = InputPipe.open()
+        self.output = OutputPipe.open()
+        self.errors = OutputPipe.open()
+
+    def passed_on(self) -> None:
+        """Close the child's ends, which it has now."""
+        for pipe in (self.input, self.output, self.errors):
+            pipe.passed_on()
+
+    def close(self) -> None:
+        """Close the proxy's ends."""
+        for pipe in (self.input, self.output, self.errors):
+            pipe.close()

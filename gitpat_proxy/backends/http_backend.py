@@ -1,0 +1,184 @@
+"""A folder of repositories, served through `git http-backend`, git's own CGI program."""
+
+import asyncio
+import os
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from gitpat_proxy.access.refusal import Code, Refusal, RefusedError, refuse
+from gitpat_proxy.backends.base import (
+    Answer,
+    AnswerCutError,
+    Call,
+    Finding,
+    answer_headers,
+)
+from gitpat_proxy.backends.cgi import CgiHeadError, environment, parse_head, split_head
+from gitpat_proxy.backends.git_process import GitProcess
+from gitpat_proxy.git.body import GZIP
+
+
+class HttpBackend:
+    """Repositories at any depth below `root`, bare or not; new ones are served as they appear."""
+
+    def __init__(self, root: Path, mail_domain: str) -> None:
+        self._root = root.resolve()
+        self._mail_domain = mail_domain
+        self._program = http_backend_program()
+        self._ending: set[asyncio.Task[None]] = set()
+
+    @asynccontextmanager
+    async def serve(self, call: Call) -> AsyncIterator[Answer]:
+        """See Backend.serve."""
+        repository = git_directory(self._root, call.path)
+        if repository is None:
+            raise RefusedError(refuse(Code.REPOSITORY_NOT_FOUND, repository=call.operation.repository))
+        _check_encoding(call)
+        variables = environment(
+            call, str(self._root), repository, self._mail_domain, inherited=os.environ
+        )
+        try:
+            process = await GitProcess.start(self._program, variables, call.request_id)
+        except OSError as error:
+            raise RefusedError(
+                refuse(Code.UPSTREAM_FAILED, what=f"can't start git ({error.strerror})")
+            ) from None
+        try:
+            process.feed(call.body)
+            status, headers, rest = await _read_head(process)
+            if status != 200:
+                raise RefusedError(_refusal_of(status, call))
+            yield Answer(answer_headers(headers), _body(process, rest))
+        finally:
+            ending = asyncio.create_task(process.end())
+            self._ending.add(ending)
+            ending.add_done_callback(self._ending.discard)
+            await asyncio.shield(ending)
+
+    async def check(self) -> Finding:
+        """Have git advertise the refs of one repository below the folder."""
+        part = f"repositories {self._root}"
+        repositories = await asyncio.to_thread(lambda: list(repositories_below(self._root, 1000)))
+        if not repositories:
+            return Finding(part, True, "no repository in it yet")
+        first = repositories[0]
+        command = ["git", "upload-pack", "--advertise-refs", "."]
+        result = await asyncio.to_thread(
+            subprocess.run, command, cwd=self._root / first, capture_output=True, check=False, timeout=30
+        )
+        if result.returncode != 0:
+            said = result.stderr.decode("utf-8", "replace").strip()
+            return Finding(part, False, f"git can't read {first}: {said}")
+        more = "at least " if len(repositories) == 1000 else ""
+        return Finding(part, True, f"{more}{len(repositories)} repositories, {first} can be read")
+
+    async def close(self) -> None:
+        """Wait until every git has ended."""
+        if self._ending:
+            await asyncio.wait(self._ending)
+
+
+def http_backend_program() -> str:
+    """Return the path of git's CGI program; raise FileNotFoundError with a sentence without git.
+
+    It is called itself, not through `git`, which saves a process for each request.
+    """
+    try:
+        result = subprocess.run(["git", "--exec-path"], capture_output=True, check=True, text=True)
+    except (OSError, subprocess.CalledProcessError):
+        raise FileNotFoundError("git is not installed, or not on the search path") from None
+    program = Path(result.stdout.strip(), "git-http-backend")
+    if not program.exists():
+        raise FileNotFoundError(f"git has no http-backend here: there is no {program}")
+    return str(program)
+
+
+def git_directory(root: Path, path: tuple[str, ...]) -> str | None:
+    """Return the Git directory, relative to `root`, of the repository asked for; None: there is none.
+
+    `name` and `name.git` both find `name.git`, `name` or `name/.git`, in this order, so that both
+    are always the same one. What links lead out of `root`, a `.git` file included, is not there.
+    """
+    name = "/".join(path).removesuffix(".git")
+    for candidate in (f"{name}.git", name, f"{name}/.git"):
+        directory = root / candidate
+        try:
+            if _is_git_directory(directory) and directory.resolve().is_relative_to(root):
+                return candidate
+        except OSError:
+            continue
+    return None
+
+
+def repositories_below(root: Path, most: int) -> list[str]:
+    """Return the Git directories below `root`, relative to it, at most that many."""
+    found: list[str] = []
+    for directory, names, _files in os.walk(root):
+        here = Path(directory)
+        for name in sorted(names):
+            if _is_git_directory(here / name):
+                found.append(str((here / name).relative_to(root)))
+                names.remove(name)
+        if ".git" in names:
+            names.remove(".git")
+        names.sort()
+        if len(found) >= most:
+            return found[:most]
+    return found
+
+
+def _is_git_directory(directory: Path) -> bool:
+    """After git's is_git_directory: it has a HEAD, objects and refs."""
+    head = directory / "HEAD"
+    return (
+        (head.is_file() or head.is_symlink())
+        and (directory / "objects").is_dir()
+        and (directory / "refs").is_dir()
+    )
+
+
+def _check_encoding(call: Call) -> None:
+    encoding = call.headers.get("content-encoding", "")
+    if encoding and encoding not in GZIP:
+        raise RefusedError(refuse(Code.MEDIA_TYPE, what="its Content-Encoding is neither gzip nor none"))
+
+
+async def _read_head(process: GitProcess) -> tuple[int, dict[str, str], bytes]:
+    output = b""
+    try:
+        while (parts := split_head(output)) is None:
+            chunk = await process.read()
+            if not chunk:
+                raise CgiHeadError("it ended without an answer")  # noqa: TRY301
+            output += chunk
+        status, headers = parse_head(parts[0])
+    except CgiHeadError as error:
+        raise RefusedError(
+            refuse(Code.UPSTREAM_FAILED, what=f"failed: git http-backend gave no answer, {error}")
+        ) from None
+    return status, headers, parts[1]
+
+
+async def _body(process: GitProcess, rest: bytes) -> AsyncIterator[bytes]:
+    if rest:
+        yield rest
+    while chunk := await process.read():
+        yield chunk
+    if await process.exit_code() != 0:
+        raise AnswerCutError("git http-backend failed in the middle of its answer")
+
+
+def _refusal_of(status: int, call: Call) -> Refusal:
+    """Git's own refusals come without a body; it says why on standard error, for the log."""
+    operation = call.operation
+    if status == 403:
+        return refuse(
+            Code.SERVICE_OFF,
+            repository=operation.repository,
+            service=operation.service or "the dumb protocol",
+        )
+    if status == 404:
+        return refuse(Code.REPOSITORY_NOT_FOUND, repository=operation.repository)
+    return refuse(Code.UPSTREAM_FAILED, what=f"failed (git http-backend answered {status})")

@@ -1,0 +1,135 @@
+"""Any HTTP server that speaks Git, asked with the proxy's own credentials."""
+
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import quote
+
+import aiohttp
+from yarl import URL
+
+from gitpat_proxy.access.refusal import Code, Refusal, RefusedError, refuse
+from gitpat_proxy.backends.base import (
+    Answer,
+    AnswerCutError,
+    Call,
+    Finding,
+    answer_headers,
+    content_type_of,
+)
+from gitpat_proxy.config import Route
+from gitpat_proxy.git.operation import Operation
+
+_CONNECT_SECONDS = 10
+
+
+class Upstream:
+    """One pooled session to one server. The caller's credentials and cookies never reach it.
+
+    Made inside a running event loop; raises OSError, ssl.SSLError or KeyError where the
+    configuration's files or variables can't be read.
+    """
+
+    def __init__(self, route: Route) -> None:
+        self._base = str(route.upstream)
+        tls = ssl.create_default_context(cafile=route.upstream_ca_file)
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=tls, limit=0),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            skip_auto_headers=("Accept", "Content-Type", "User-Agent"),
+            headers=_credentials(route) | {"Accept-Encoding": "identity"},
+            timeout=aiohttp.ClientTimeout(
+                total=None,
+                sock_connect=_CONNECT_SECONDS,
+                sock_read=route.upstream_timeout_seconds,
+            ),
+        )
+
+    @asynccontextmanager
+    async def serve(self, call: Call) -> AsyncIterator[Answer]:
+        """See Backend.serve."""
+        response = await self._send(call)
+        try:
+            if refusal := _refusal_of(response, call.operation):
+                raise RefusedError(refusal)
+            yield Answer(answer_headers(response.headers), _body(response))
+        finally:
+            response.close()
+
+    async def check(self) -> Finding:
+        """Ask for the address itself: any answer shows that there is an HTTP server."""
+        part = f"upstream {self._base}"
+        try:
+            async with self._session.get(self._base + "/", allow_redirects=False) as response:
+                status = response.status
+        except (aiohttp.ClientError, TimeoutError) as error:
+            return Finding(part, False, f"can't be reached: {_words(error)}")
+        if status == 401:
+            return Finding(part, False, "it refuses the credentials of this route (401)")
+        return Finding(part, status < 500, f"it answers ({status})")
+
+    async def close(self) -> None:
+        await self._session.close()
+
+    async def _send(self, call: Call) -> aiohttp.ClientResponse:
+        operation = call.operation
+        path = "/".join(quote(segment, safe="") for segment in call.path)
+        url = URL(
+            f"{self._base}/{path}/{operation.endpoint}?{operation.query}".rstrip("?"), encoded=True
+        )
+        try:
+            return await self._session.request(
+                operation.method,
+                url,
+                headers=call.headers,
+                data=call.body if operation.method == "POST" else None,
+                allow_redirects=False,
+            )
+        except TimeoutError:
+            raise RefusedError(refuse(Code.UPSTREAM_TIMEOUT)) from None
+        except aiohttp.ClientError as error:
+            raise RefusedError(
+                refuse(Code.UPSTREAM_FAILED, what=f"can't be reached ({type(error).__name__})")
+            ) from error
+
+
+def _credentials(route: Route) -> dict[str, str]:
+    password = route.upstream_password
+    if route.upstream_username is None or password is None:
+        return {}
+    return {
+        "Authorization": aiohttp.BasicAuth(route.upstream_username, password, encoding="utf-8").encode()
+    }
+
+
+async def _body(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    try:
+        async for chunk in response.content.iter_any():
+            yield chunk
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise AnswerCutError(f"the upstream stopped in the middle: {_words(error)}") from None
+
+
+def _refusal_of(response: aiohttp.ClientResponse, operation: Operation) -> Refusal | None:
+    """Only a Git server's own 200 is passed on.
+
+    Its 401 and 403 concern the proxy's credentials: passed on, they would make git forget a token
+    that is good. A redirect would lead the caller, token and all, past the proxy.
+    """
+    status, kind = response.status, content_type_of(response.headers)
+    if status in {404, 410}:
+        return refuse(Code.REPOSITORY_NOT_FOUND, repository=operation.repository)
+    if status in {401, 403}:
+        return refuse(Code.UPSTREAM_FAILED, what=f"refused the proxy itself (status {status})")
+    if 300 <= status < 400:
+        return refuse(Code.UPSTREAM_FAILED, what="answered with a redirect, which is not followed")
+    if status != 200:
+        return refuse(Code.UPSTREAM_FAILED, what=f"answered with status {status}")
+    if operation.answer_type not in {None, kind}:
+        return refuse(Code.UPSTREAM_FAILED, what="gave an answer that is not Git's")
+    return None
+
+
+def _words(error: Exception) -> str:
+    return str(error) or type(error).__name__

@@ -1,0 +1,80 @@
+"""`gitpat-proxy audit`: who did what."""
+
+import asyncio
+import json
+from dataclasses import replace
+from typing import Annotated, Any
+
+import typer
+
+from gitpat_proxy.access.lifetime import duration_of
+from gitpat_proxy.cli.context import Json, Services, invocation_of
+from gitpat_proxy.cli.output import print_json, words
+from gitpat_proxy.services.audit import search
+from gitpat_proxy.services.clock import utc_now
+from gitpat_proxy.store.audit import AuditEvent, AuditFilter
+
+_FOLLOW_SECONDS = 0.5
+
+
+def audit(
+    context: typer.Context,
+    since: Annotated[str, typer.Option(help="How far back.", metavar="24h")] = "24h",
+    token: Annotated[str | None, typer.Option(help="Only this token's.", metavar="ID")] = None,
+    account: Annotated[str | None, typer.Option(help="Only this account's.", metavar="NAME")] = None,
+    repository: Annotated[str | None, typer.Option(help="Only this repository's.")] = None,
+    follow: Annotated[bool, typer.Option("--follow", help="Go on until Ctrl-C.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show who did what: token life, clones, fetches, pushes with their refs, refusals."""
+    try:
+        beginning = utc_now() - duration_of(since)
+    except (ValueError, OverflowError) as error:
+        raise typer.BadParameter(str(error), param_hint="--since") from None
+    name = repository.strip("/").removesuffix(".git") if repository else None
+    wanted = AuditFilter(beginning, token, account, name)
+
+    async def show(services: Services) -> None:
+        events = await search(services.database, wanted)
+        if as_json and not follow:
+            print_json([_object(row_id, event) for row_id, event in events])
+            return
+        last = _print_events(events, 0, as_json=as_json)
+        while follow:
+            await asyncio.sleep(_FOLLOW_SECONDS)
+            newer = await search(services.database, replace(wanted, after_id=last))
+            last = _print_events(newer, last, as_json=as_json)
+
+    invocation_of(context).run(show)
+
+
+def _print_events(events: list[tuple[int, AuditEvent]], last: int, *, as_json: bool) -> int:
+    """Print the events as they come; return the last one's row id."""
+    for row_id, event in events:
+        text = json.dumps(_object(row_id, event), ensure_ascii=False) if as_json else _text(event)
+        print(text, flush=True)
+        last = max(last, row_id)
+    return last
+
+
+def _object(row_id: int, event: AuditEvent) -> dict[str, object]:
+    return {"id": row_id} | vars(event) | {"at": event.at.isoformat().replace("+00:00", "Z")}
+
+
+def _text(event: AuditEvent) -> str:
+    details: dict[str, Any] = dict(event.details)
+    updates = details.pop("updates", [])
+    changes = details.pop("changes", {})
+    parts = [
+        f"{event.at:%Y-%m-%d %H:%M:%S}",
+        f"{event.event:16}",
+        *(value for value in (event.account, event.token, event.repository, event.address) if value),
+        *(f"{key}={words(value)}" for key, value in details.items() if value is not None),
+        *(f"{key}: {words(old)} -> {words(new)}" for key, (old, new) in changes.items()),
+    ]
+    return "\n".join(["  ".join(parts), *(f"    {_update_text(update)}" for update in updates)])
+
+
+def _update_text(update: dict[str, str]) -> str:
+    reason = f" ({update['reason']})" if "reason" in update else ""
+    return f"{update['ref']}  {update['old'][:10]}..{update['new'][:10]}  {update['outcome']}{reason}"

@@ -1,0 +1,67 @@
+"""What every command needs: the configuration, the services, and who is asking."""
+
+import asyncio
+import getpass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+
+from gitpat_proxy.config import Config, load
+from gitpat_proxy.services.accounts import Accounts
+from gitpat_proxy.services.clock import utc_now
+from gitpat_proxy.services.tokens import Tokens
+from gitpat_proxy.store.database import Database, check_revision
+
+Result = TypeVar("Result")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@dataclass(frozen=True)
+class Services:
+    """The services over one open database."""
+
+    database: Database
+    accounts: Accounts
+    tokens: Tokens
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """One run of the program with a configuration file."""
+
+    config_file: Path
+
+    @cached_property
+    def config(self) -> Config:
+        return load(self.config_file)
+
+    @property
+    def author(self) -> str:
+        """Who acts, as the audit calls them: whoever has a shell on the server."""
+        return f"{getpass.getuser()} (command line)"
+
+    def run(self, action: Callable[[Services], Awaitable[Result]]) -> Result:
+        """Run an action with the services; raises what they raise."""
+        return asyncio.run(self._run(action))
+
+    async def _run(self, action: Callable[[Services], Awaitable[Result]]) -> Result:
+        config = self.config
+        database = Database(config.database)
+        try:
+            await check_revision(database)
+            return await action(
+                Services(database, Accounts(database, utc_now), Tokens(database, utc_now, config))
+            )
+        finally:
+            await database.close()
+
+
+def invocation_of(context: typer.Context) -> Invocation:
+    """Return the invocation that the options before the command describe."""
+    invocation: Invocation = context.obj
+    return invocation

@@ -1,0 +1,211 @@
+"""`gitpat-proxy demo`: everything from nothing, to try it out."""
+
+import asyncio
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gitpat_proxy.access.model import Token
+from gitpat_proxy.cli.context import Invocation, Services
+from gitpat_proxy.cli.serve import serve_in_foreground
+from gitpat_proxy.config import Config, ListenAddress
+from gitpat_proxy.services.tokens import TokenFacts
+from gitpat_proxy.store import database as store
+
+_ACCOUNT = "demo"
+_COMMITS = 3000
+_BRANCHES = 4
+_CHECKOUT = Path(__file__).parents[2]
+
+_CONFIG = """\
+# Made by `gitpat-proxy demo`. config.example.yaml shows every key.
+listen: 127.0.0.1:{port}
+public_url: http://127.0.0.1:{port}
+database: sqlite:///gitpat.db
+scopes:
+  work_items:read: Work items (read)
+routes:
+  - path: /
+    repositories: repositories
+"""
+
+
+@dataclass(frozen=True)
+class DemoTokens:
+    """The two tokens of the demo; a secret is there only in the run that made it."""
+
+    read: tuple[str | None, Token]
+    write: tuple[str | None, Token]
+
+
+def demo(
+    directory: Annotated[Path, typer.Option(help="Where it all is.", metavar="DIR")] = Path("demo"),
+    port: Annotated[int | None, typer.Option(help="Where it listens.", min=1, max=65535)] = None,
+) -> None:
+    """Make repositories, a configuration, an account and two tokens; say what to try; serve."""
+    directory.mkdir(parents=True, exist_ok=True)
+    file = directory / "config.yaml"
+    if not file.exists():
+        (directory / "repositories").mkdir(exist_ok=True)
+        file.write_text(_CONFIG.format(port=port or 8418))
+    invocation = Invocation(file)
+    config = _on_port(invocation.config, port)
+    _make_repositories(directory / "repositories")
+    asyncio.run(_upgrade(config))
+    tokens = invocation.run(_tokens)
+    text = _what_to_try(config.public_url, file, tokens)
+    serve_in_foreground(config, lambda: print(text, flush=True))
+
+
+def _on_port(config: Config, port: int | None) -> Config:
+    """Listen on another port in this run."""
+    if port is None:
+        return config
+    return config.model_copy(
+        update={
+            "listen": (ListenAddress("127.0.0.1", port),),
+            "public_url": f"http://127.0.0.1:{port}",
+        }
+    )
+
+
+async def _upgrade(config: Config) -> None:
+    database = store.Database(config.database)
+    try:
+        await store.upgrade(database)
+    finally:
+        await database.close()
+
+
+async def _tokens(services: Services) -> DemoTokens:
+    """Find the demo's tokens, or make them."""
+    if _ACCOUNT not in {account.name for account in await services.accounts.listed()}:
+        await services.accounts.add(_ACCOUNT, administrator=True, service=False, by="demo")
+    return DemoTokens(
+        await _token(services, "Demo (read)", "code:read"),
+        await _token(services, "Demo (write)", "code:write"),
+    )
+
+
+async def _token(services: Services, name: str, scope: str) -> tuple[str | None, Token]:
+    for token in await services.tokens.listed(_ACCOUNT, None):
+        if token.name == name:
+            return None, token
+    return await services.tokens.create(_ACCOUNT, TokenFacts(name=name, scopes=[scope]), by="demo")
+
+
+# --- the repositories ----------------------------------------------------------------------------
+
+
+def _make_repositories(folder: Path) -> None:
+    example = folder / "example.git"
+    if not example.exists():
+        _git("init", "--quiet", "--bare", "--initial-branch=main", str(example))
+        _git("-C", str(example), "fast-import", "--quiet", stdin="".join(_history()).encode())
+    own = folder / "gitpat-proxy.git"
+    if (_CHECKOUT / ".git").exists() and not own.exists():
+        _git("clone", "--quiet", "--bare", "--no-local", str(_CHECKOUT), str(own))
+
+
+def _history() -> Iterator[str]:
+    """A stream for `git fast-import`: commits on main, branches off it, and tags along the way."""
+    for number in range(1, _COMMITS + 1):
+        branch = f"topic-{number % _BRANCHES}" if number > _COMMITS - 40 * _BRANCHES else "main"
+        yield from _commit(number, branch)
+        if number % 500 == 0:
+            tag = f"v1.{number // 500}"
+            yield f"tag {tag}\nfrom refs/heads/{branch}\n{_person('tagger', number)}"
+            yield f"data {len(tag)}\n{tag}\n"
+
+
+def _commit(number: int, branch: str) -> Iterator[str]:
+    message = f"Change number {number}\n"
+    content = "".join(f"Line {line} as of change {number}\n" for line in range(number % 20 + 1))
+    yield f"commit refs/heads/{branch}\n{_person('committer', number)}"
+    yield f"data {len(message)}\n{message}"
+    first_of_topic = number > _COMMITS - 40 * _BRANCHES and number <= _COMMITS - 39 * _BRANCHES
+    if first_of_topic:
+        yield "from refs/heads/main\n"
+    yield f"M 100644 inline src/part-{number % 50}/file-{number % 7}.txt\n"
+    yield f"data {len(content)}\n{content}\n"
+
+
+def _person(role: str, number: int) -> str:
+    people = ["Ada", "Grace", "Linus", "Barbara"]
+    name = people[number % len(people)]
+    return f"{role} {name} <{name.lower()}@example.org> {1700000000 + number * 3600} +0000\n"
+
+
+def _git(*arguments: str, stdin: bytes | None = None) -> None:
+    try:
+        result = subprocess.run(["git", *arguments], input=stdin, capture_output=True, check=False)
+    except FileNotFoundError:
+        raise FileNotFoundError("git is not installed, or not on the search path") from None
+    if result.returncode != 0:
+        said = result.stderr.decode("utf-8", "replace").strip()
+        raise OSError(f"git {arguments[0]} failed: {said}")
+
+
+# --- what it says --------------------------------------------------------------------------------
+
+
+def _what_to_try(url: str, file: Path, tokens: DemoTokens) -> str:
+    (read_secret, read), (write_secret, write) = tokens.read, tokens.write
+    lines = ["", f"gitpat-proxy serves {file.parent / 'repositories'} at {url}/"]
+    if read_secret and write_secret:
+        lines += _first_steps(url, read_secret, write_secret)
+    else:
+        lines += [
+            "",
+            "The tokens were shown when they were made. A new secret for one of them:",
+            *(_command(file, f"token rotate {token.id}  # {token.name}") for token in (read, write)),
+        ]
+    lines += [
+        "",
+        "Take the right to push away from the token; the next push is refused. Then revoke it:",
+        _command(file, f"token edit {write.id} --scope code:read"),
+        _command(file, f"token revoke {write.id}"),
+        "",
+        "Who did what:",
+        _command(file, "audit"),
+        "",
+        'Ctrl-C ends it. Your own repositories: README.md, "Before your own repositories".',
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _first_steps(url: str, read: str, write: str) -> list[str]:
+    def address(secret: str) -> str:
+        return f"{url.replace('://', f'://anyone:{secret}@')}/example.git"
+
+    return [
+        "",
+        "Paste this into another terminal, line by line. (In earnest, let git ask, and store the token",
+        "in a credential helper: docs/clients.md.)",
+        "",
+        "Clone with the token that may read; its push is refused, with the reason:",
+        f"  git clone {address(read)} demo-read",
+        "  git -C demo-read push origin main:refs/heads/mine",
+        "",
+        "Clone with the token that may write, commit, push:",
+        f"  git clone {address(write)} demo-write",
+        "  git -C demo-write config user.name You",
+        "  git -C demo-write config user.email you@example.org",
+        '  git -C demo-write commit --allow-empty --message "My first change"',
+        "  git -C demo-write push",
+    ]
+
+
+def _command(file: Path, arguments: str) -> str:
+    """Name the program and the file so that it works from any folder, also out of .venv."""
+    program = shutil.which(sys.argv[0]) or "gitpat-proxy"
+    words = [str(Path(program).absolute()), "--config", str(file.absolute())]
+    return f"  {shlex.join(words)} {arguments}"

@@ -1,0 +1,63 @@
+"""The command `gitpat-proxy`: options before the command, and what becomes of errors."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gitpat_proxy import __version__
+from gitpat_proxy.cli import account, audit, check, database, demo, serve, token
+from gitpat_proxy.cli.context import Invocation
+from gitpat_proxy.cli.output import say
+from gitpat_proxy.config import ConfigError
+from gitpat_proxy.services.errors import ServiceError
+from gitpat_proxy.store.database import DatabaseError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="A Git smart-HTTP reverse proxy that enforces personal access tokens.",
+)
+app.command()(demo.demo)
+app.command()(serve.serve)
+app.command()(check.check)
+app.add_typer(account.app, name="account")
+app.add_typer(token.app, name="token")
+app.command()(audit.audit)
+app.add_typer(database.app, name="database")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"gitpat-proxy {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    config: Annotated[
+        Path, typer.Option(envvar="GITPAT_PROXY_CONFIG", help="The configuration file.", metavar="FILE")
+    ] = Path("config.yaml"),
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Take what every command needs."""
+    del version
+    context.obj = Invocation(config)
+
+
+def main() -> None:
+    """Run the command line. Exit code 0: done; 1: refused or failed; 2: wrong usage."""
+    try:
+        app()
+    except (ServiceError, ConfigError, DatabaseError, OSError) as error:
+        say(f"gitpat-proxy: {error}")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,231 @@
+"""One request and its answer: what passes is counted, watched, and told to the log and the audit."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import datetime
+from typing import Protocol
+
+import structlog
+from aiohttp import ClientError, hdrs, web
+
+from gitpat_proxy.access.address import Address
+from gitpat_proxy.access.model import Token
+from gitpat_proxy.access.refusal import Code, Refusal
+from gitpat_proxy.backends.base import Answer, AnswerCutError, BodyCutError
+from gitpat_proxy.git.fetch import FetchObserver
+from gitpat_proxy.git.operation import Kind, Operation, Service
+from gitpat_proxy.git.pktline import pkt_line
+from gitpat_proxy.git.push import PushObserver
+from gitpat_proxy.store.audit import AuditEvent
+
+IDLE_SECONDS = 60
+"""How long a client may neither send nor take anything. git itself is never silent for so long."""
+_CHALLENGE = 'Basic realm="Git, with a personal access token as the password", charset="UTF-8"'
+
+# git shows nothing of a refused POST's body, but what stands in an ERR packet (gitprotocol-pack).
+# 401 and 403 stay what they are: a credential helper acts on them.
+_TOLD_IN_A_PACKET = frozenset(
+    {
+        Code.REPOSITORY_NOT_FOUND,
+        Code.BUSY,
+        Code.UNAVAILABLE,
+        Code.UPSTREAM_FAILED,
+        Code.UPSTREAM_TIMEOUT,
+    }
+)
+
+_log = structlog.get_logger()
+
+
+class ClientGoneError(Exception):
+    """Nobody is there any more to answer."""
+
+
+class Observer(Protocol):
+    """Watches an operation go by."""
+
+    def asked(self, chunk: bytes) -> None:
+        """Take a piece of the request's body."""
+
+    def answered(self, chunk: bytes) -> None:
+        """Take a piece of the answer's body."""
+
+    def event(self) -> tuple[str, dict[str, object]] | None:
+        """Return the name and details of what happened; None if it is nothing to keep."""
+
+
+class Exchange:
+    """A request, what is found out about it, and its answer."""
+
+    def __init__(self, request: web.Request, address: Address | None) -> None:
+        self.request_id = secrets.token_hex(6)
+        self.address = str(address or "local socket")
+        self.operation: Operation | None = None
+        self.token: Token | None = None
+        self.refusal: Refusal | None = None
+        self._request = request
+        self._response: web.StreamResponse | None = None
+        self._observer: Observer | None = None
+        self._client_gone = False
+        self._complete = False
+        self._started = time.monotonic()
+        self._bytes_in = 0
+        self._bytes_out = 0
+
+    async def body(self) -> AsyncIterator[bytes]:
+        """Yield the request's body as it was sent; raise BodyCutError if it does not arrive whole."""
+        observer = self._observer = _observer_of(self._request, self.operation)
+        try:
+            while True:
+                async with asyncio.timeout(IDLE_SECONDS):
+                    chunk = await self._request.content.readany()
+                if not chunk:
+                    return
+                self._bytes_in += len(chunk)
+                if observer:
+                    observer.asked(chunk)
+                yield chunk
+        except (ConnectionError, ClientError, web.RequestPayloadError, TimeoutError) as error:
+            raise BodyCutError from error
+
+    def refuse(self, refusal: Refusal) -> web.Response:
+        """Answer with a refusal, the one way in which all of them are told."""
+        self.refusal = refusal
+        text = f"{refusal.sentence} (request {self.request_id})"
+        headers = {"X-Request-Id": self.request_id, hdrs.CACHE_CONTROL: "no-store"}
+        if refusal.retry_after is not None:
+            headers[hdrs.RETRY_AFTER] = str(refusal.retry_after)
+        if refusal.allow:
+            headers[hdrs.ALLOW] = refusal.allow
+        if refusal.challenges:
+            headers[hdrs.WWW_AUTHENTICATE] = _CHALLENGE
+        response = self._packet(refusal, text, headers) or web.Response(
+            status=refusal.status, text=f"{text}\n", headers=headers
+        )
+        self._response = response
+        return response
+
+    def _packet(self, refusal: Refusal, text: str, headers: dict[str, str]) -> web.Response | None:
+        operation = self.operation
+        if (
+            refusal.code not in _TOLD_IN_A_PACKET
+            or operation is None
+            or operation.kind is not Kind.RPC
+            or operation.service is not Service.UPLOAD_PACK
+        ):
+            return None
+        return web.Response(
+            body=pkt_line(f"ERR {text}".encode()),
+            content_type=operation.answer_type or "",
+            headers=headers,
+        )
+
+    async def relay(self, answer: Answer) -> None:
+        """Pass the answer on, all but its end.
+
+        Raises ClientGoneError, except for a push: its answer is then read for its outcome alone. An
+        answer that breaks off cuts the connection, so that git notices.
+        """
+        response = self._response = web.StreamResponse(headers=answer.headers)
+        response.headers["X-Request-Id"] = self.request_id
+        await self._send(lambda: response.prepare(self._request))
+        try:
+            async for chunk in answer.body:
+                self._bytes_out += len(chunk)
+                if self._observer:
+                    self._observer.answered(chunk)
+                await self._send(lambda chunk=chunk: response.write(chunk))  # type: ignore[misc]
+        except AnswerCutError as error:
+            _log.error("answer_cut", request=self.request_id, reason=str(error))
+            self._cut()
+        else:
+            self._complete = True
+
+    async def end(self) -> web.StreamResponse:
+        """Say that the answer is complete."""
+        response = self._response
+        if response is None:
+            raise RuntimeError("there is no answer to end")
+        if self._complete:
+            await self._send(response.write_eof)
+        return response
+
+    async def _send(self, step: Callable[[], Awaitable[object]]) -> None:
+        if self._client_gone:
+            return
+        try:
+            async with asyncio.timeout(IDLE_SECONDS):
+                await step()
+        except (ConnectionError, TimeoutError):
+            self._cut()
+            if self.operation is None or self.operation.service is not Service.RECEIVE_PACK:
+                raise ClientGoneError from None
+
+    def _cut(self) -> None:
+        """Close the connection without the end that a complete answer has."""
+        self._client_gone = True
+        if self._request.transport is not None:
+            self._request.transport.close()
+
+    def audit_event(self, now: datetime) -> AuditEvent | None:
+        """Return what the audit keeps of the exchange; None for what is but a step of something."""
+        event, details = self._happened()
+        if event is None or self.token is None or self.operation is None:
+            return None
+        return AuditEvent(
+            now,
+            event,
+            account=self.token.account,
+            token=self.token.id,
+            repository=self.operation.repository,
+            address=self.address,
+            request=self.request_id,
+            details=details,
+        )
+
+    def _happened(self) -> tuple[str | None, dict[str, object]]:
+        if self.refusal:
+            service = self.operation.service if self.operation else None
+            return "refused", {"code": self.refusal.code.value, "service": service}
+        event, details = (self._observer and self._observer.event()) or (None, {})
+        return event, details if self._complete else details | {"aborted": True}
+
+    def log(self) -> None:
+        """Write the request's one line."""
+        operation, token = self.operation, self.token
+        _log.info(
+            "request",
+            request=self.request_id,
+            address=self.address,
+            method=self._request.method,
+            account=token and token.account,
+            token=token and token.id,
+            repository=operation and operation.repository,
+            service=operation and operation.service,
+            kind=operation and operation.kind,
+            protocol=_protocol_version(self._request),
+            status=self._response.status if self._response else None,
+            code=self.refusal.code if self.refusal else None,
+            complete=self._complete or self.refusal is not None,
+            bytes_in=self._bytes_in,
+            bytes_out=self._bytes_out,
+            seconds=round(time.monotonic() - self._started, 4),
+        )
+
+
+def _observer_of(request: web.Request, operation: Operation | None) -> Observer | None:
+    if operation is None or operation.kind is not Kind.RPC:
+        return None
+    encoding = request.headers.get(hdrs.CONTENT_ENCODING, "")
+    if operation.service is Service.RECEIVE_PACK:
+        return PushObserver(encoding)
+    return FetchObserver(encoding) if operation.service is Service.UPLOAD_PACK else None
+
+
+def _protocol_version(request: web.Request) -> int:
+    """Return what the client asks for (gitprotocol-v2, "HTTP Transport"); 0 if it does not say."""
+    words = request.headers.get("Git-Protocol", "").split(":")
+    versions = [word[-1] for word in words if word in {"version=1", "version=2"}]
+    return max(map(int, versions), default=0)

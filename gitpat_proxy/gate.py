@@ -1,0 +1,208 @@
+"""The Git face: step by step, may this request be forwarded, and where to."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+from aiohttp import hdrs, web
+from aiohttp.http import HttpVersion11
+
+from gitpat_proxy.access.address import Address, client_address
+from gitpat_proxy.access.model import Account, Clock, Network, Token
+from gitpat_proxy.access.policy import Attempt, decide
+from gitpat_proxy.access.refusal import Code, RefusedError, refuse
+from gitpat_proxy.access.secret import digest_of
+from gitpat_proxy.backends.base import (
+    FORWARDED_REQUEST_HEADERS,
+    Backend,
+    Call,
+    content_type_of,
+)
+from gitpat_proxy.exchange import ClientGoneError, Exchange
+from gitpat_proxy.git.credentials import CredentialsMalformedError, secret_of
+from gitpat_proxy.git.operation import (
+    Kind,
+    MethodNotAllowedError,
+    NotGitError,
+    Operation,
+    Service,
+    operation_of,
+)
+from gitpat_proxy.routes import Route, route_for
+from gitpat_proxy.services.audit import Recorder
+from gitpat_proxy.services.tokens import Tokens
+from gitpat_proxy.store.database import DatabaseError
+from gitpat_proxy.throttle import Throttle
+
+_BUSY_RETRY_SECONDS = 5
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class GateSettings:
+    """What the configuration says of the gate."""
+
+    routes: Sequence[Route]
+    trusted_proxies: Sequence[Network]
+    missing_scope_status: int
+    most_operations: int
+
+
+class Gate:
+    """Answers Git's requests."""
+
+    def __init__(
+        self,
+        settings: GateSettings,
+        tokens: Tokens,
+        recorder: Recorder,
+        throttle: Throttle,
+        clock: Clock,
+    ) -> None:
+        self._settings = settings
+        self._tokens = tokens
+        self._recorder = recorder
+        self._throttle = throttle
+        self._clock = clock
+        self._operations = 0
+        self._pushes: set[asyncio.Task[web.StreamResponse]] = set()
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Answer one request.
+
+        A client that leaves ends what it asked for, but for a push: what of it has arrived decides
+        whether git completes or undoes it, and the outcome goes to the audit.
+        """
+        if not request.path.endswith(f"/{Service.RECEIVE_PACK}"):
+            return await self._answer(request)
+        push = asyncio.create_task(self._answer(request))
+        self._pushes.add(push)
+        push.add_done_callback(self._pushes.discard)
+        return await asyncio.shield(push)
+
+    async def close(self) -> None:
+        """Wait for the pushes that outlast their clients."""
+        if self._pushes:
+            await asyncio.wait(self._pushes)
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        forwarded_for = request.headers.getall("X-Forwarded-For", ())
+        address = client_address(_peer(request), forwarded_for, self._settings.trusted_proxies)
+        exchange = Exchange(request, address)
+        try:
+            _check_framing(request)
+            operation = exchange.operation = _operation(request)
+            exchange.token, account = await self._authenticate(request, address)
+            self._permit(Attempt(operation, exchange.token, account, address, self._clock()))
+            _check_media_type(request, operation)
+            backend, path = self._route(operation)
+            self._recorder.use(exchange.token.id, self._clock(), exchange.address)
+            return await self._forward(exchange, backend, _call(request, exchange, path))
+        except RefusedError as error:
+            response = exchange.refuse(error.refusal)
+            self._audit(exchange)
+            return response
+        except DatabaseError as error:
+            _log.error("database_failed", request=exchange.request_id, reason=str(error))
+            return exchange.refuse(refuse(Code.UNAVAILABLE))
+        except ClientGoneError:
+            raise ConnectionResetError from None
+        finally:
+            exchange.log()
+
+    async def _authenticate(
+        self, request: web.Request, address: Address | None
+    ) -> tuple[Token, Account]:
+        try:
+            secret = secret_of(request.headers.getall(hdrs.AUTHORIZATION, ()))
+        except CredentialsMalformedError:
+            raise RefusedError(refuse(Code.CREDENTIALS_MALFORMED)) from None
+        if secret is None:
+            raise RefusedError(refuse(Code.CREDENTIALS_MISSING))
+        found = await self._tokens.find(secret)
+        if found is not None:
+            return found
+        if seconds := self._throttle.retry_after(address, digest_of(secret)):
+            raise RefusedError(refuse(Code.THROTTLED, address=address, retry_after=seconds))
+        raise RefusedError(refuse(Code.TOKEN_UNKNOWN))
+
+    def _permit(self, attempt: Attempt) -> None:
+        if refusal := decide(attempt, self._settings.missing_scope_status):
+            raise RefusedError(refusal)
+
+    def _route(self, operation: Operation) -> tuple[Backend, tuple[str, ...]]:
+        found = route_for(self._settings.routes, operation.path)
+        if found is None:
+            raise RefusedError(refuse(Code.REPOSITORY_NOT_FOUND, repository=operation.repository))
+        route, path = found
+        if operation.kind is Kind.DUMB and not route.dumb_protocol:
+            raise RefusedError(refuse(Code.DUMB_PROTOCOL_OFF))
+        return route.backend, path
+
+    async def _forward(self, exchange: Exchange, backend: Backend, call: Call) -> web.StreamResponse:
+        if self._operations >= self._settings.most_operations:
+            raise RefusedError(refuse(Code.BUSY, retry_after=_BUSY_RETRY_SECONDS))
+        self._operations += 1
+        try:
+            async with backend.serve(call) as answer:
+                try:
+                    await exchange.relay(answer)
+                finally:
+                    self._audit(exchange)
+        finally:
+            self._operations -= 1
+        if call.is_push:
+            await self._recorder.flush()
+        return await exchange.end()
+
+    def _audit(self, exchange: Exchange) -> None:
+        if event := exchange.audit_event(self._clock()):
+            self._recorder.event(event)
+
+
+def _peer(request: web.Request) -> str | None:
+    """Return the other end's address; None for a Unix socket."""
+    peer = request.transport.get_extra_info("peername") if request.transport else None
+    return peer[0] if isinstance(peer, tuple) else None
+
+
+def _check_framing(request: web.Request) -> None:
+    """Refuse what another server in front or behind could read with another end (RFC 9112, 6.1)."""
+    coding = request.headers.getall(hdrs.TRANSFER_ENCODING, ())
+    if coding and (request.version < HttpVersion11 or [c.lower() for c in coding] != ["chunked"]):
+        raise RefusedError(refuse(Code.BAD_REQUEST, what="only chunked is accepted, in HTTP/1.1"))
+
+
+def _operation(request: web.Request) -> Operation:
+    url = request.rel_url
+    try:
+        return operation_of(request.method, url.raw_path, url.raw_query_string)
+    except NotGitError:
+        raise RefusedError(refuse(Code.NOT_GIT)) from None
+    except MethodNotAllowedError as error:
+        raise RefusedError(refuse(Code.METHOD_NOT_ALLOWED, allow=error.allowed)) from None
+
+
+def _check_media_type(request: web.Request, operation: Operation) -> None:
+    wanted = operation.request_type
+    if wanted and content_type_of(request.headers) != wanted:
+        raise RefusedError(refuse(Code.MEDIA_TYPE, what=f"its Content-Type is not {wanted}"))
+
+
+def _call(request: web.Request, exchange: Exchange, path: tuple[str, ...]) -> Call:
+    operation, token = exchange.operation, exchange.token
+    if operation is None or token is None:
+        raise RuntimeError("only a permitted operation is forwarded")
+    names = FORWARDED_REQUEST_HEADERS & {name.lower() for name in request.headers}
+    return Call(
+        operation=operation,
+        path=path,
+        headers={name: request.headers[name] for name in names},
+        body=exchange.body(),
+        account=token.account,
+        token_id=token.id,
+        address=exchange.address,
+        request_id=exchange.request_id,
+    )

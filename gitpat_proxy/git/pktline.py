@@ -1,0 +1,72 @@
+"""pkt-line, the framing of Git's wire protocol (gitprotocol-common, "pkt-line Format")."""
+
+from collections.abc import Iterator
+from enum import IntEnum
+from typing import TypeAlias
+
+LONGEST = 65520
+
+
+class Special(IntEnum):
+    """The packets without a payload, by the number where the others have their length."""
+
+    FLUSH = 0
+    DELIMITER = 1
+    RESPONSE_END = 2
+
+
+Packet: TypeAlias = bytes | Special
+
+
+class PktLineError(ValueError):
+    """What stands where a packet should begin is none; `rest` is what was not decoded."""
+
+    def __init__(self, rest: bytes) -> None:
+        super().__init__("not a pkt-line")
+        self.rest = rest
+
+
+class PktLineDecoder:
+    """Decodes a stream as it arrives, however it is cut; holds one unfinished packet at most."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, chunk: bytes) -> Iterator[Packet]:
+        """Yield the packets that `chunk` completes; raise PktLineError at the first that is none."""
+        self._buffer += chunk
+        position = 0
+        try:
+            while len(self._buffer) - position >= 4:
+                length = self._length_at(position)
+                if length < 4:
+                    position += 4
+                    yield Special(length)
+                elif len(self._buffer) - position >= length:
+                    payload = bytes(self._buffer[position + 4 : position + length])
+                    position += length
+                    yield payload
+                else:
+                    break
+        finally:
+            del self._buffer[:position]
+
+    @property
+    def rest(self) -> bytes:
+        """What was fed and not decoded yet, or follows the packet last yielded."""
+        return bytes(self._buffer)
+
+    def _length_at(self, position: int) -> int:
+        digits = bytes(self._buffer[position : position + 4])
+        try:
+            length = int(digits, 16) if digits.isalnum() else -1
+        except ValueError:
+            length = -1
+        if length in set(Special) or 4 <= length <= LONGEST:
+            return length
+        raise PktLineError(bytes(self._buffer[position:]))
+
+
+def pkt_line(payload: bytes) -> bytes:
+    """Frame a payload of at most 65,516 bytes."""
+    return b"%04x" % (len(payload) + 4) + payload

@@ -1,0 +1,131 @@
+"""What a push asks for and what became of it (gitprotocol-pack, "Pushing Data To a Server")."""
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+from gitpat_proxy.git.body import reader_of
+from gitpat_proxy.git.pktline import Packet, PktLineDecoder, PktLineError, Special
+
+
+@dataclass(frozen=True)
+class RefUpdate:
+    """One command of a push: `old` and `new` are object names, all zeros for none."""
+
+    ref: str
+    old: str
+    new: str
+
+
+class RefOutcome(StrEnum):
+    """What is known of a ref update at the end of a push."""
+
+    OK = "ok"
+    REFUSED = "ng"
+    UNKNOWN = "unknown"
+
+
+_OBJECT_NAME = "[0-9a-f]{40}(?:[0-9a-f]{24})?"
+_COMMAND = re.compile(rf"({_OBJECT_NAME}) ({_OBJECT_NAME}) (.+)".encode(), re.DOTALL)
+
+
+class RefUpdateReader:
+    """Reads the commands at the head of a receive-pack request; never reads into the pack.
+
+    A signed push carries its commands inside a certificate, between `push-cert` and `push-cert-end`;
+    they look the same there.
+    """
+
+    def __init__(self) -> None:
+        self.updates: list[RefUpdate] = []
+        self.capabilities: frozenset[str] = frozenset()
+        self._decoder = PktLineDecoder()
+        self._ended = False
+
+    def feed(self, content: bytes) -> None:
+        """Take the next piece of the body; what is no command list is git's to refuse."""
+        if self._ended:
+            return
+        try:
+            for packet in self._decoder.feed(content):
+                if packet is Special.FLUSH:
+                    self._ended = True
+                    return
+                self._read(packet)
+        except PktLineError:
+            self._ended = True
+
+    def _read(self, packet: Packet) -> None:
+        if isinstance(packet, Special):
+            return
+        line, nul, capabilities = packet.rstrip(b"\n").partition(b"\0")
+        if nul:
+            self.capabilities = frozenset(capabilities.decode("utf-8", "replace").split())
+        if match := _COMMAND.fullmatch(line):
+            old, new, ref = (part.decode("utf-8", "replace") for part in match.groups())
+            self.updates.append(RefUpdate(ref, old, new))
+
+
+class ReportReader:
+    """Reads the report-status in a receive-pack answer (gitprotocol-pack, "Report Status")."""
+
+    def __init__(self, capabilities: frozenset[str]) -> None:
+        self._refused: dict[str, str] = {}
+        self._accepted: set[str] = set()
+        self._outer = PktLineDecoder() if "side-band-64k" in capabilities else None
+        self._inner = PktLineDecoder()
+
+    def feed(self, content: bytes) -> None:
+        """Take the next piece of the answer; stops understanding at what is no report."""
+        try:
+            for packet in self._outer.feed(content) if self._outer else [content]:
+                if self._outer is None:
+                    self._read_report(content)
+                elif isinstance(packet, bytes) and packet[:1] == b"\x01":
+                    self._read_report(packet[1:])
+        except PktLineError:
+            return
+
+    def _read_report(self, content: bytes) -> None:
+        for packet in self._inner.feed(content):
+            if isinstance(packet, Special):
+                continue
+            word, _, rest = packet.decode("utf-8", "replace").rstrip("\n").partition(" ")
+            ref, _, reason = rest.partition(" ")
+            if word == "ok":
+                self._accepted.add(ref)
+            elif word == "ng":
+                self._refused[ref] = reason
+
+    def outcome_of(self, update: RefUpdate) -> tuple[RefOutcome, str]:
+        """Say what became of the update, and git's reason where it was refused."""
+        if update.ref in self._refused:
+            return RefOutcome.REFUSED, self._refused[update.ref]
+        return (RefOutcome.OK if update.ref in self._accepted else RefOutcome.UNKNOWN), ""
+
+
+class PushObserver:
+    """Watches a push go by, and says at its end what the audit should keep."""
+
+    def __init__(self, content_encoding: str) -> None:
+        self._content = reader_of(content_encoding)
+        self._request = RefUpdateReader()
+        self._report: ReportReader | None = None
+
+    def asked(self, chunk: bytes) -> None:
+        self._request.feed(self._content(chunk))
+
+    def answered(self, chunk: bytes) -> None:
+        self._report = self._report or ReportReader(self._request.capabilities)
+        self._report.feed(chunk)
+
+    def event(self) -> tuple[str, dict[str, object]] | None:
+        """Return "push" with its ref updates; None for git's probe, which has none."""
+        report = self._report or ReportReader(frozenset())
+        updates = [
+            {"ref": update.ref, "old": update.old, "new": update.new, "outcome": outcome.value}
+            | ({"reason": reason} if reason else {})
+            for update in self._request.updates
+            for outcome, reason in [report.outcome_of(update)]
+        ]
+        return ("push", {"updates": updates}) if updates else None

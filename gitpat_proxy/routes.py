@@ -1,0 +1,31 @@
+"""Which backend serves an address."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gitpat_proxy.backends.base import Backend
+
+
+@dataclass(frozen=True)
+class Route:
+    """A URL prefix, in segments, and the backend of what lies under it."""
+
+    segments: tuple[str, ...]
+    backend: Backend
+    dumb_protocol: bool
+
+
+def route_for(routes: Sequence[Route], path: tuple[str, ...]) -> tuple[Route, tuple[str, ...]] | None:
+    """Return the route with the longest prefix of whole segments, and the path below it.
+
+    None: no route leads there, or nothing is left of the path for a repository.
+    """
+    fitting = [
+        route
+        for route in routes
+        if len(route.segments) < len(path) and path[: len(route.segments)] == route.segments
+    ]
+    if not fitting:
+        return None
+    route = max(fitting, key=lambda route: len(route.segments))
+    return route, path[len(route.segments) :]

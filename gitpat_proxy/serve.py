@@ -1,0 +1,81 @@
+"""Listening sockets, TLS, signals, and a clean end. Knows nothing of Git."""
+
+import asyncio
+import signal
+import ssl
+from collections.abc import Callable
+
+import structlog
+from aiohttp import web
+
+from gitpat_proxy.access.model import Clock
+from gitpat_proxy.app import make_app
+from gitpat_proxy.config import Config, ListenAddress, Tls
+from gitpat_proxy.store.database import Database, check_revision, revision_of, upgrade
+
+_SHUTDOWN_SECONDS = 5.0
+"""How long what is under way may take at the end; a push that has arrived takes what it needs."""
+_LINGERING_SECONDS = 2.0
+"""How long the rest of a refused request's body is read, so that the refusal can be."""
+
+_log = structlog.get_logger()
+
+
+async def serve(config: Config, clock: Clock, started: Callable[[], None] = lambda: None) -> None:
+    """Serve until SIGTERM or SIGINT; call `started` when the sockets listen.
+
+    Raises OSError, ssl.SSLError or DatabaseError, with a sentence, if it can't begin.
+    """
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    database = Database(config.database)
+    try:
+        await _prepare(database)
+        runner = web.AppRunner(
+            make_app(config, database, clock),
+            access_log=None,
+            # git inflates bodies itself; aiohttp would do it and leave the header.
+            auto_decompress=False,
+            handler_cancellation=True,
+            lingering_time=_LINGERING_SECONDS,
+            shutdown_timeout=_SHUTDOWN_SECONDS,
+        )
+        await runner.setup()
+        try:
+            await _listen(runner, config)
+            started()
+            await stop.wait()
+            _log.info("stopping")
+        finally:
+            await runner.cleanup()
+    finally:
+        await database.close()
+
+
+def tls_context(tls: Tls) -> ssl.SSLContext:
+    """Return a context for TLS 1.2 and later; raise OSError or ssl.SSLError if the files don't do."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(tls.certificate, tls.key)
+    return context
+
+
+async def _prepare(database: Database) -> None:
+    """Make the tables in an empty database; an old one is left to its owner's decision."""
+    if not database.path.exists() or await revision_of(database) is None:
+        await upgrade(database)
+    await check_revision(database)
+
+
+async def _listen(runner: web.AppRunner, config: Config) -> None:
+    context = tls_context(config.tls) if config.tls else None
+    for address in config.listen:
+        await _site(runner, address, context).start()
+        _log.info("listening", on=str(address), tls=context is not None)
+
+
+def _site(runner: web.AppRunner, address: ListenAddress, context: ssl.SSLContext | None) -> web.BaseSite:
+    if address.path:
+        return web.UnixSite(runner, address.path, ssl_context=context)
+    return web.TCPSite(runner, address.host, address.port, ssl_context=context)

@@ -1,0 +1,62 @@
+"""Accounts: who may own tokens."""
+
+from collections.abc import Mapping
+
+from gitpat_proxy.access.model import Account, Clock
+from gitpat_proxy.access.names import checked_account_name
+from gitpat_proxy.services.errors import ServiceError
+from gitpat_proxy.store import accounts as store
+from gitpat_proxy.store import audit
+from gitpat_proxy.store.audit import AuditEvent
+from gitpat_proxy.store.database import Database, DuplicateError
+
+
+class Accounts:
+    """Each method is one transaction; `by` says for the audit who asked."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def add(self, name: str, *, administrator: bool, service: bool, by: str) -> Account:
+        """Add an account; raises ServiceError if the name can't be used or is taken."""
+        try:
+            account = Account(checked_account_name(name), administrator, service, self._clock(), None)
+        except ValueError as error:
+            raise ServiceError(str(error)) from None
+        try:
+            async with self._database.writing() as connection:
+                await store.insert(connection, account)
+                details = {"by": by, "administrator": administrator, "service": service}
+                event = self._event("account_added", name, details)
+                await audit.insert(connection, [event])
+        except DuplicateError:
+            raise ServiceError(f"there is an account {name} already") from None
+        return account
+
+    async def listed(self) -> list[Account]:
+        async with self._database.reading() as connection:
+            return await store.everyone(connection)
+
+    async def disable(self, name: str, *, by: str) -> Account:
+        """From now on none of its tokens opens anything."""
+        return await self._set_enabled(name, enabled=False, by=by)
+
+    async def enable(self, name: str, *, by: str) -> Account:
+        """Its tokens that were neither revoked nor have expired work again."""
+        return await self._set_enabled(name, enabled=True, by=by)
+
+    async def _set_enabled(self, name: str, *, enabled: bool, by: str) -> Account:
+        async with self._database.writing() as connection:
+            account = await store.named(connection, name)
+            if account is None:
+                raise ServiceError(f"there is no account {name}; `account list` shows them")
+            if (account.disabled_at is None) != enabled:
+                await store.set_disabled(connection, name, None if enabled else self._clock())
+                event = "account_enabled" if enabled else "account_disabled"
+                await audit.insert(connection, [self._event(event, name, {"by": by})])
+            changed = await store.named(connection, name)
+        return changed or account
+
+    def _event(self, event: str, name: str, details: Mapping[str, object]) -> AuditEvent:
+        return AuditEvent(self._clock(), event, account=name, details=details)

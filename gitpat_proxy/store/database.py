@@ -1,0 +1,135 @@
+"""The connection to the database, and what is wrong with one that can't be used."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from gitpat_proxy.store.tables import REVISION
+
+BUSY_SECONDS = 60
+"""How long a writer waits for others: fifty commands started at once must all succeed."""
+
+
+class DatabaseError(Exception):
+    """The database can't be used; the sentence says why and what to do."""
+
+
+class DuplicateError(Exception):
+    """A row with the same unique value is there already."""
+
+
+class Database:
+    """Opens connections: `reading` without a transaction, `writing` in one that is ready to write."""
+
+    def __init__(self, url: str) -> None:
+        self.path = Path(url.removeprefix("sqlite:///"))
+        self.engine: AsyncEngine = create_async_engine(
+            url.replace("sqlite://", "sqlite+aiosqlite://", 1),
+            connect_args={"timeout": BUSY_SECONDS, "isolation_level": None},
+            poolclass=sa.AsyncAdaptedQueuePool,
+        )
+        sa.event.listen(self.engine.sync_engine, "connect", _set_up_connection)
+        sa.event.listen(self.engine.sync_engine, "begin", _begin)
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """Each statement sees what is committed when it runs; raises DatabaseError."""
+        async with _sentences(self.path), self.engine.connect() as connection:
+            yield await connection.execution_options(isolation_level="AUTOCOMMIT")
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[AsyncConnection]:
+        """Commit at the end, roll back on an exception; raises DatabaseError or DuplicateError."""
+        async with _sentences(self.path), self.engine.begin() as connection:
+            yield connection
+
+    async def close(self) -> None:
+        await self.engine.dispose()
+
+
+def _set_up_connection(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's own
+    cursor = connection.cursor()
+    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin(connection: sa.Connection) -> None:
+    """Take the lock for writing at once.
+
+    A transaction that began by reading and then finds another writer before it can't be continued,
+    only failed (SQLite's documentation, "BEGIN IMMEDIATE").
+    """
+    if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+@asynccontextmanager
+async def _sentences(path: Path) -> AsyncIterator[None]:
+    """Turn the driver's errors into two of ours, in this one place."""
+    try:
+        yield
+    except IntegrityError as error:
+        raise DuplicateError(str(error.orig)) from error
+    except DBAPIError as error:
+        raise DatabaseError(f"the database {path} can't be used: {error.orig}") from error
+
+
+async def revision_of(database: Database) -> str | None:
+    """Return the migration that the database is at, None for an empty one."""
+    async with database.reading() as connection:
+        if not await connection.run_sync(lambda c: sa.inspect(c).has_table("alembic_version")):
+            return None
+        rows = await connection.exec_driver_sql("SELECT version_num FROM alembic_version")
+        return str(rows.scalar_one())
+
+
+async def check_revision(database: Database) -> None:
+    """Raise DatabaseError if the database is not at the migration that this version needs."""
+    if not await asyncio.to_thread(database.path.exists):
+        raise DatabaseError(
+            f"there is no database {database.path} yet; `gitpat-proxy database upgrade` makes it"
+        )
+    revision = await revision_of(database)
+    if revision is None:
+        raise DatabaseError(
+            f"the database {database.path} is empty; run `gitpat-proxy database upgrade` first"
+        )
+    if revision < REVISION:
+        raise DatabaseError(
+            f"the database {database.path} is of an older version ({revision}, this one needs "
+            f"{REVISION}); back it up, then run `gitpat-proxy database upgrade`"
+        )
+    if revision > REVISION:
+        raise DatabaseError(
+            f"the database {database.path} is of a newer version ({revision}) than this program "
+            f"({REVISION}); run the newer gitpat-proxy"
+        )
+
+
+async def upgrade(database: Database) -> None:
+    """Make the schema, or bring it up to date; raises DatabaseError if that fails."""
+    from alembic import command  # noqa: PLC0415 - slow to import, and seldom needed
+    from alembic.config import Config  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+
+    def run(connection: sa.Connection) -> None:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+    try:
+        # What is in there is nobody else's business; SQLite gives its other files the same mode.
+        os.close(os.open(database.path, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError as error:
+        raise DatabaseError(f"the database {database.path} can't be made: {error.strerror}") from None
+    async with database.writing() as connection:
+        await connection.run_sync(run)

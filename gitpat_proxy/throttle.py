@@ -1,0 +1,39 @@
+"""How often an address may guess."""
+
+import math
+import time
+from ipaddress import ip_network
+
+from limits import RateLimitItemPerMinute
+from limits.storage import MemoryStorage
+from limits.strategies import FixedWindowRateLimiter
+
+from gitpat_proxy.access.address import Address
+
+
+class Throttle:
+    """Counts distinct unknown tokens by address, IPv6 by /64, which is what one customer has.
+
+    The same token again is a misconfigured machine and no guess: it counts once a minute.
+    """
+
+    def __init__(self, unknown_tokens_per_minute: int) -> None:
+        self._limiter = FixedWindowRateLimiter(MemoryStorage())
+        self._limit = RateLimitItemPerMinute(unknown_tokens_per_minute)
+        self._once = RateLimitItemPerMinute(1)
+
+    def retry_after(self, address: Address | None, digest: bytes) -> int | None:
+        """Count an unknown token by its digest.
+
+        Return None as long as the address may go on, else after how many seconds it may again. A
+        Unix socket whose proxy names no client is not counted.
+        """
+        if address is None:
+            return None
+        network = str(ip_network(f"{address}/64", strict=False) if address.version == 6 else address)
+        if self._limiter.test(self._limit, network):
+            if self._limiter.hit(self._once, network, digest.hex()):
+                self._limiter.hit(self._limit, network)
+            return None
+        window = self._limiter.get_window_stats(self._limit, network)
+        return max(1, math.ceil(window.reset_time - time.time()))

@@ -1,0 +1,33 @@
+"""Is it alive, and can it serve: for load balancers and process managers."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from gitpat_proxy.backends.http_backend import http_backend_program
+from gitpat_proxy.store.database import Database, DatabaseError, check_revision
+
+
+async def health(_request: web.Request) -> web.Response:
+    """Answer as long as there is a process that can."""
+    return web.Response(text="alive\n")
+
+
+def ready(database: Database) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """Return a handler that tries the database and git; 503 says that one fails, not how."""
+
+    async def handler(_request: web.Request) -> web.Response:
+        try:
+            await check_revision(database)
+            await asyncio.to_thread(http_backend_program)
+        except (DatabaseError, FileNotFoundError):
+            return web.Response(status=503, text="not ready; `gitpat-proxy check` says why\n")
+        return web.Response(text="ready\n")
+
+    return handler
+
+
+async def nothing_here(_request: web.Request) -> web.Response:
+    """Answer for what below /-/ is no address."""
+    return web.Response(status=404, text="There is nothing at this address.\n")

@@ -9,13 +9,11 @@ from datetime import UTC, datetime
 
 import typer
 
-from gitpat_proxy.app import backend_of
 from gitpat_proxy.backends.base import Finding
 from gitpat_proxy.backends.http_backend import http_backend_program
 from gitpat_proxy.cli.context import Json, invocation_of
 from gitpat_proxy.cli.output import print_json
 from gitpat_proxy.config import Config, ConfigError, Tls
-from gitpat_proxy.serve import tls_context
 from gitpat_proxy.store.database import Database, DatabaseError, check_revision
 
 _OLDEST_GIT = (2, 30)
@@ -85,6 +83,8 @@ def _end_of_validity(tls: Tls) -> datetime:
 
     Raises OSError or ssl.SSLError if it does not fit its key or is not valid now.
     """
+    from gitpat_proxy.serve import tls_context  # noqa: PLC0415 - other commands start without it
+
     trusting = ssl.create_default_context(cafile=tls.certificate)
     trusting.check_hostname = False
     trusting.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
@@ -99,6 +99,8 @@ def _end_of_validity(tls: Tls) -> datetime:
 
 
 async def _routes(config: Config) -> AsyncIterator[Finding]:
+    from gitpat_proxy.app import backend_of  # noqa: PLC0415 - other commands start without it
+
     for route in config.routes:
         try:
             backend = backend_of(route, config)

@@ -1,0 +1,53 @@
+"""Remembers every secret of the test run, and looks for them where they must not be."""
+
+import threading
+from pathlib import Path
+
+
+class SecretsSeen:
+    """All secrets used, all places where the proxy wrote, and all that git printed of it."""
+
+    def __init__(self) -> None:
+        self.secrets: set[str] = set()
+        self.folders: set[Path] = set()
+        self.texts: list[str] = []
+        self.command_lines: set[str] = set()
+        self.environments: set[str] = set()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def leaks(self) -> list[str]:
+        """Name the places in which a secret stands."""
+        found = [f"printed: {text!r}" for text in self.texts if self._has_secret(text)]
+        found += [f"process list: {line!r}" for line in self.command_lines if self._has_secret(line)]
+        found += [f"environment: {text[:80]!r}" for text in self.environments if self._has_secret(text)]
+        for folder in self.folders:
+            for path in folder.rglob("*"):
+                if path.is_file() and self._has_secret(path.read_bytes().decode("latin-1")):
+                    found.append(f"file: {path}")
+        return found
+
+    def _has_secret(self, text: str) -> bool:
+        return any(secret in text for secret in self.secrets)
+
+    def _watch(self) -> None:
+        while not self._stop.wait(0.1):
+            for process in Path("/proc").glob("[0-9]*"):
+                self._look_at(process)
+
+    def _look_at(self, process: Path) -> None:
+        try:
+            command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode("latin-1")
+            if command and command not in self.command_lines:
+                self.command_lines.add(command)
+                self.environments.add((process / "environ").read_bytes().decode("latin-1"))
+        except OSError:
+            return
+
+
+SEEN = SecretsSeen()

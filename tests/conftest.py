@@ -1,6 +1,7 @@
 """Fixtures that all tests may use."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +23,14 @@ def pytest_sessionfinish() -> None:
     SEEN.stop()
 
 
-@pytest.fixture
-def start_proxy(tmp_path: Path) -> Iterator[Callable[..., Proxy]]:
-    """Start proxies that end with the test."""
+@contextmanager
+def _proxies(folder: Path) -> Iterator[Callable[..., Proxy]]:
     started: list[Proxy] = []
 
     def start(name: str = "proxy", **config: Any) -> Proxy:
-        proxy = Proxy(tmp_path / name, **config)
+        proxy = Proxy(folder / name, **config)
         started.append(proxy)
-        proxy.start()
-        return proxy
+        return proxy.start()
 
     yield start
     for proxy in started:
@@ -40,8 +39,24 @@ def start_proxy(tmp_path: Path) -> Iterator[Callable[..., Proxy]]:
 
 
 @pytest.fixture
+def start_proxy(tmp_path: Path) -> Iterator[Callable[..., Proxy]]:
+    """Start proxies that end with the test."""
+    with _proxies(tmp_path) as start:
+        yield start
+
+
+@pytest.fixture
 def proxy(start_proxy: Callable[..., Proxy]) -> Proxy:
-    """A proxy with one repository, team/app."""
+    """A proxy of the test's own, with one repository, team/app."""
     proxy = start_proxy()
     make_repository(proxy.repositories / "team" / "app.git")
     return proxy
+
+
+@pytest.fixture(scope="module")
+def shared_proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+    """One proxy for all tests of a file, each with repositories of its own; there is team/app."""
+    with _proxies(tmp_path_factory.mktemp("shared")) as start:
+        proxy = start()
+        make_repository(proxy.repositories / "team" / "app.git")
+        yield proxy

@@ -36,6 +36,7 @@ class Git:
     username: str = "anyone"
     config: dict[str, str] = field(default_factory=dict)
     prompts: bool = True
+    variables: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.home.mkdir(parents=True, exist_ok=True)
@@ -65,7 +66,7 @@ class Git:
         }
         if self.prompts:
             environment["GIT_ASKPASS"] = str(self.home / "askpass")
-        return environment
+        return environment | self.variables
 
     def command(self, *arguments: str) -> list[str]:
         options = {"init.defaultBranch": "main", "advice.detachedHead": "false"} | self.config
@@ -79,8 +80,7 @@ class Git:
             cwd=cwd or self.home,
             env=self.environment,
             input=stdin,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             check=False,
             timeout=120,
         )

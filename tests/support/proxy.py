@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -24,6 +25,10 @@ from tests.support.secrets_seen import SEEN
 
 PROGRAM = str(Path(sys.executable).parent / "gitpat-proxy")
 Result = TypeVar("Result")
+
+_UNVERIFIED = ssl.create_default_context()
+_UNVERIFIED.check_hostname = False
+_UNVERIFIED.verify_mode = ssl.CERT_NONE
 
 
 def free_port() -> int:
@@ -48,7 +53,8 @@ class Proxy:
         self.repositories = folder / "repositories"
         self.repositories.mkdir(parents=True)
         self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        scheme, host = ("https", "localhost") if "tls" in config else ("http", "127.0.0.1")
+        self.url = f"{scheme}://{host}:{self.port}"
         self.config_file = folder / "config.yaml"
         self.log_file = folder / "log"
         self.process: subprocess.Popen[bytes] | None = None
@@ -104,8 +110,7 @@ class Proxy:
         result = subprocess.run(
             [PROGRAM, "--config", str(self.config_file), *arguments],
             input=stdin.encode(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             check=False,
             timeout=120,
         )
@@ -153,7 +158,7 @@ class Proxy:
         """Ask for an address; return status and text."""
         request = urllib.request.Request(self.url + path, headers=headers or {})
         try:
-            with urllib.request.urlopen(request, timeout=20) as response:
+            with urllib.request.urlopen(request, timeout=20, context=_UNVERIFIED) as response:
                 return response.status, response.read().decode()
         except urllib.error.HTTPError as error:
             with error:

@@ -1,0 +1,129 @@
+"""pkt-line, byte by byte."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gitpat_proxy.git.pktline import LONGEST, Packet, PktLineDecoder, PktLineError, Special, pkt_line
+
+FLUSH, DELIMITER, RESPONSE_END = Special.FLUSH, Special.DELIMITER, Special.RESPONSE_END
+MARKS = {FLUSH: b"0000", DELIMITER: b"0001", RESPONSE_END: b"0002"}
+
+
+def encoded(packets: list[Packet]) -> bytes:
+    return b"".join(MARKS[p] if isinstance(p, Special) else pkt_line(p) for p in packets)
+
+
+@pytest.mark.parametrize(
+    ("stream", "packets", "rest"),
+    [
+        (b"", [], b""),
+        (b"0000", [FLUSH], b""),
+        (b"0001", [DELIMITER], b""),
+        (b"0002", [RESPONSE_END], b""),
+        (b"0004", [b""], b""),
+        (b"0005a", [b"a"], b""),
+        (b"0006a\n", [b"a\n"], b""),
+        (b"000ahello\n0000", [b"hello\n", FLUSH], b""),
+        (b"000Ahello\n", [b"hello\n"], b""),
+        (b"00050", [b"0"], b""),
+        (b"0005\x000000", [b"\0", FLUSH], b""),
+        (b"0008NAK\n0008", [b"NAK\n"], b"0008"),
+        (b"000", [], b"000"),
+        (b"0006a", [], b"0006a"),
+        (b"fff0" + b"x" * 65516, [b"x" * 65516], b""),
+        (b"FFF0" + b"x" * 65515, [], b"FFF0" + b"x" * 65515),
+    ],
+)
+def test_what_bytes_mean(stream: bytes, packets: list[Packet], rest: bytes) -> None:
+    decoder = PktLineDecoder()
+    assert list(decoder.feed(stream)) == packets
+    assert decoder.rest == rest
+
+
+BAD_LENGTHS = [
+    *rb"0003 fff1 ffff zzzz PACK 000g 0x05 0X05 0x1f 0o11 +001 -001 +00a 0_05 00_5 HTTP".split(),
+    *[b"000 ", b" 004", b"0\n05", b"\n004", b"ERR ", b"\0\0\0\x04", b"\xd9\xa0\xd9\xa0"],
+]
+
+
+@pytest.mark.parametrize("bad", BAD_LENGTHS)
+def test_what_is_no_length_is_an_error_that_keeps_the_rest(bad: bytes) -> None:
+    decoder = PktLineDecoder()
+    packets = decoder.feed(b"0005a" + bad + b"more")
+    assert next(packets) == b"a"
+    with pytest.raises(PktLineError) as caught:
+        next(packets)
+    assert caught.value.rest == bad + b"more"
+
+
+@pytest.mark.parametrize("number", range(0, 0x10000, 257))
+def test_every_length_that_fits_is_accepted_and_no_other(number: int) -> None:
+    decoder = PktLineDecoder()
+    if number in (0, 1, 2) or 4 <= number <= LONGEST:
+        assert len(list(decoder.feed(b"%04x" % number))) == (number < 5)
+    else:
+        with pytest.raises(PktLineError):
+            list(decoder.feed(b"%04x" % number))
+
+
+def test_what_follows_the_packet_last_yielded_is_the_rest() -> None:
+    decoder = PktLineDecoder()
+    for packet in decoder.feed(b"0005a0000PACK\0\1"):
+        if packet is FLUSH:
+            break
+    assert decoder.rest == b"PACK\0\1"
+
+
+def test_the_rest_can_be_asked_for_between_two_packets() -> None:
+    decoder = PktLineDecoder()
+    packets = decoder.feed(b"0005a0000PACK")
+    assert next(packets) == b"a"
+    assert decoder.rest == b"0000PACK"
+
+
+def test_no_more_is_held_than_one_unfinished_packet() -> None:
+    decoder = PktLineDecoder()
+    for _ in range(100):
+        list(decoder.feed(pkt_line(b"x" * 1000) + b"0000"))
+        assert decoder.rest == b""
+
+
+@pytest.mark.parametrize("payload", [b"", b"a", b"a\n", b"\0" * 65516])
+def test_a_frame_around_a_payload(payload: bytes) -> None:
+    line = pkt_line(payload)
+    assert int(line[:4], 16) == len(line) == len(payload) + 4
+    assert list(PktLineDecoder().feed(line)) == [payload]
+
+
+PACKETS = st.lists(st.one_of(st.binary(max_size=40), st.sampled_from(Special)), max_size=8)
+
+
+@given(packets=PACKETS, data=st.data())
+def test_however_a_stream_is_cut_its_packets_are_the_same(
+    packets: list[Packet], data: st.DataObject
+) -> None:
+    stream = encoded(packets)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=10)))
+    pieces = [stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
+    decoder = PktLineDecoder()
+    assert [packet for piece in pieces for packet in decoder.feed(piece)] == packets
+    assert decoder.rest == b""
+
+
+@given(packets=PACKETS)
+def test_cut_at_every_byte_the_packets_are_the_same(packets: list[Packet]) -> None:
+    decoder = PktLineDecoder()
+    assert [p for byte in encoded(packets) for p in decoder.feed(bytes([byte]))] == packets
+
+
+@given(st.lists(st.binary(max_size=20)))
+def test_any_bytes_are_packets_or_the_one_error_and_nothing_is_lost(chunks: list[bytes]) -> None:
+    decoder = PktLineDecoder()
+    packets: list[Packet] = []
+    for chunk in chunks:
+        try:
+            packets.extend(decoder.feed(chunk))
+        except PktLineError:
+            return
+    assert (encoded(packets) + decoder.rest).lower() == b"".join(chunks).lower()

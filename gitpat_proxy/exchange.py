@@ -13,6 +13,7 @@ from aiohttp import ClientError, hdrs, web
 from gitpat_proxy.access.address import Address
 from gitpat_proxy.access.model import Token
 from gitpat_proxy.access.refusal import Code, Refusal
+from gitpat_proxy.access.secret import without_secrets
 from gitpat_proxy.backends.base import Answer, AnswerCutError, BodyCutError
 from gitpat_proxy.git.fetch import FetchObserver
 from gitpat_proxy.git.operation import Kind, Operation, Service
@@ -93,7 +94,8 @@ class Exchange:
     def refuse(self, refusal: Refusal) -> web.Response:
         """Answer with a refusal, the one way in which all of them are told."""
         self.refusal = refusal
-        text = f"{refusal.sentence} (request {self.request_id})"
+        # A secret that somebody typed into the address would be in the repository's name.
+        text = without_secrets(f"{refusal.sentence} (request {self.request_id})")
         headers = {"X-Request-Id": self.request_id, hdrs.CACHE_CONTROL: "no-store"}
         if refusal.retry_after is not None:
             headers[hdrs.RETRY_AFTER] = str(refusal.retry_after)
@@ -179,7 +181,7 @@ class Exchange:
             event,
             account=self.token.account,
             token=self.token.id,
-            repository=self.operation.repository,
+            repository=without_secrets(self.operation.repository),
             address=self.address,
             request=self.request_id,
             details=details,

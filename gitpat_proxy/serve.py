@@ -13,8 +13,10 @@ from gitpat_proxy.app import make_app
 from gitpat_proxy.config import Config, ListenAddress, Tls
 from gitpat_proxy.store.database import Database, check_revision, revision_of, upgrade
 
-_SHUTDOWN_SECONDS = 5.0
-"""How long what is under way may take at the end; a push that has arrived takes what it needs."""
+_SHUTDOWN_SECONDS = 2.0
+"""How long aiohttp waits at the end, twice: for what is under way, and for what it then cancels.
+
+A push that has arrived takes what it needs."""
 _LINGERING_SECONDS = 2.0
 """How long the rest of a refused request's body is read, so that the refusal can be."""
 

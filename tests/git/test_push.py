@@ -33,15 +33,14 @@ def report(*lines: str) -> bytes:
 
 
 CERTIFICATE = [
-    "push-cert\0" + CAPABILITIES,
     "certificate version 0.1\n",
     "pusher Ada <ada@example.org> 1700000000 +0000\n",
     "pushee http://127.0.0.1/app\n",
     "nonce 1700000000-abcdef\n",
     "\n",
     f"{A} {B} refs/heads/main\n",
+    f"{A} {NONE} refs/x\n",
     "-----BEGIN PGP SIGNATURE-----\n",
-    "push-cert-end\n",
 ]
 
 
@@ -70,7 +69,6 @@ CERTIFICATE = [
                 RefUpdate("refs/x", NONE, B),
             ],
         ),
-        (CERTIFICATE, [RefUpdate("refs/heads/main", A, B)]),
         ([f"{A} {B} refs/heads/größe\0 x"], [RefUpdate("refs/heads/größe", A, B)]),
         ([f"{A} {B} ".encode() + b"refs/heads/\xff\0 x"], [RefUpdate("refs/heads/\ufffd", A, B)]),
         ([f"{A} {B} refs/heads/a b\0 x"], [RefUpdate("refs/heads/a b", A, B)]),
@@ -93,6 +91,19 @@ def test_the_commands_of_a_push(lines: list[str], updates: list[RefUpdate]) -> N
         by_bytes.feed(body[position : position + 1])
     assert whole.updates == by_bytes.updates == updates
     assert whole.capabilities == by_bytes.capabilities
+
+
+@pytest.mark.parametrize("cut", [1, 50, 100_000])
+def test_the_commands_of_a_signed_push(cut: int) -> None:
+    """git joins the certificate's packets before it looks for lines in them."""
+    text = "".join(CERTIFICATE)
+    pieces = [text[start : start + cut] for start in range(0, len(text), cut)]
+    expected = [RefUpdate("refs/heads/main", A, B), RefUpdate("refs/x", A, NONE)]
+    for certificate in (CERTIFICATE, pieces):
+        reader = RefUpdateReader()
+        reader.feed(request(f"push-cert\0{CAPABILITIES}", *certificate, "push-cert-end\n"))
+        assert reader.updates == expected
+        assert reader.capabilities == frozenset(CAPABILITIES.split())
 
 
 def test_capabilities_follow_the_first_nul() -> None:
@@ -151,12 +162,7 @@ OTHER = RefUpdate("refs/heads/other", A, B)
             (RefOutcome.UNKNOWN, ""),
         ),
         (
-            [
-                "unpack ok",
-                "ok refs/heads/main",
-                "option refname refs/heads/other",
-                "option forced-update",
-            ],
+            ["unpack ok", "ok refs/heads/main", "option refname refs/heads/other", "option new-oid x"],
             (RefOutcome.OK, ""),
             (RefOutcome.UNKNOWN, ""),
         ),

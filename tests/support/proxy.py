@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -48,16 +49,17 @@ def wait_until(condition: Callable[[], object], seconds: float = 10, what: str =
 class Proxy:
     """One installation below `folder`; `start` serves it."""
 
-    def __init__(self, folder: Path, **config: Any) -> None:
+    def __init__(self, folder: Path, port: int | None = None, **config: Any) -> None:
         self.folder = folder
         self.repositories = folder / "repositories"
         self.repositories.mkdir(parents=True)
-        self.port = free_port()
+        self.port = port or free_port()
         scheme, host = ("https", "localhost") if "tls" in config else ("http", "127.0.0.1")
         self.url = f"{scheme}://{host}:{self.port}"
         self.config_file = folder / "config.yaml"
         self.log_file = folder / "log"
         self.process: subprocess.Popen[bytes] | None = None
+        self._open_at_start: set[str] = set()
         self.config = {
             "listen": f"127.0.0.1:{self.port}",
             "public_url": self.url,
@@ -77,6 +79,8 @@ class Proxy:
                 stderr=subprocess.STDOUT,
             )
         wait_until(self._listens, 20, f"a proxy that listens:\n{self.log}")
+        self._open_at_start = set()
+        self._open_at_start = self.open_pipes_and_sockets()
         return self
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
@@ -104,6 +108,15 @@ class Proxy:
         """Return all that runs below the proxy, and every git that serves one of its repositories."""
         below = psutil.Process(self.pid).children(recursive=True) if self.process else []
         return below + [p for p in psutil.process_iter() if _serves(p, self.repositories)]
+
+    def open_pipes_and_sockets(self) -> set[str]:
+        """Return what operations hold open: all that was not there when the proxy began."""
+        opened = set()
+        for link in Path(f"/proc/{self.pid}/fd").iterdir():
+            with suppress(OSError):
+                opened.add(str(link.readlink()))
+        names = {name for name in opened if name.startswith(("pipe:", "socket:"))}
+        return names - self._open_at_start
 
     def cli(self, *arguments: str, stdin: str = "") -> Outcome:
         """Run the command line, as an operator does."""

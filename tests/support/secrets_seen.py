@@ -22,7 +22,8 @@ class SecretsSeen:
         self._thread.join()
 
     def leaks(self) -> list[str]:
-        """Name the places in which a secret stands."""
+        """Name the places in which a secret stands; nothing is watched any more then."""
+        self.stop()
         found = [f"printed: {text!r}" for text in self.texts if self._has_secret(text)]
         found += [f"process list: {line!r}" for line in self.command_lines if self._has_secret(line)]
         found += [f"environment: {text[:80]!r}" for text in self.environments if self._has_secret(text)]

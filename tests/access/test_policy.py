@@ -1,0 +1,190 @@
+"""The one place that decides: scope x operation x what else can be wrong with an attempt."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from itertools import product
+from typing import Any
+
+import pytest
+
+from gitpat_proxy.access.address import Address
+from gitpat_proxy.access.policy import Attempt, decide, decide_alive
+from gitpat_proxy.access.refusal import Code, Refusal
+from gitpat_proxy.git.operation import Operation, operation_of
+from tests.access.examples import NOW, a_token, an_account
+
+HOUR = timedelta(hours=1)
+INSIDE, OUTSIDE = IPv4Address("192.0.2.7"), IPv4Address("203.0.113.9")
+
+OPERATIONS = {
+    "fetch's advertisement": operation_of("GET", "/app/info/refs", "service=git-upload-pack"),
+    "fetch": operation_of("POST", "/app/git-upload-pack", ""),
+    "archive's advertisement": operation_of("GET", "/app/info/refs", "service=git-upload-archive"),
+    "archive": operation_of("POST", "/app/git-upload-archive", ""),
+    "dumb refs": operation_of("GET", "/app/info/refs", ""),
+    "dumb file": operation_of("GET", "/app/HEAD", ""),
+    "push's advertisement": operation_of("GET", "/app/info/refs", "service=git-receive-pack"),
+    "push": operation_of("POST", "/app/git-receive-pack", ""),
+}
+READING, WRITING = list(OPERATIONS)[:6], list(OPERATIONS)[6:]
+
+# The scopes of a token, and the operations that they are for.
+PERMITTED = {
+    ("code:read",): READING,
+    ("code:write",): [*READING, *WRITING],
+    ("code:read", "code:write"): [*READING, *WRITING],
+    ("code:read", "work_items:read"): READING,
+    ("work_items:read",): [],
+    ("code:admin",): [],
+    ("CODE:WRITE",): [],
+    (): [],
+}
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What is so of token, account and address, and what comes of it; None: the scope decides."""
+
+    token: dict[str, Any]
+    account: dict[str, Any]
+    address: Address | None
+    code: Code | None
+
+
+LIMITED = {"addresses": (IPv4Network("192.0.2.0/24"), IPv6Network("2001:db8::/32"))}
+SITUATIONS = {
+    "active": Situation({}, {}, OUTSIDE, None),
+    "active to the last": Situation({"expires_at": NOW + timedelta(microseconds=1)}, {}, OUTSIDE, None),
+    "active from now on": Situation({"not_before": NOW}, {}, OUTSIDE, None),
+    "from inside": Situation(LIMITED, {}, INSIDE, None),
+    "from inside, IPv6": Situation(LIMITED, {}, IPv6Address("2001:db8::1"), None),
+    "from a socket, no limit": Situation({}, {}, None, None),
+    "expired": Situation({"expires_at": NOW}, {}, INSIDE, Code.TOKEN_EXPIRED),
+    "revoked": Situation({"revoked_at": NOW}, {}, INSIDE, Code.TOKEN_REVOKED),
+    "revoked and expired": Situation(
+        {"revoked_at": NOW - HOUR, "expires_at": NOW - HOUR}, {}, INSIDE, Code.TOKEN_REVOKED
+    ),
+    "pending": Situation({"not_before": NOW + HOUR}, {}, INSIDE, Code.TOKEN_NOT_YET_VALID),
+    "disabled": Situation({}, {"disabled_at": NOW}, INSIDE, Code.ACCOUNT_DISABLED),
+    "disabled later": Situation({}, {"disabled_at": NOW + HOUR}, INSIDE, Code.ACCOUNT_DISABLED),
+    "from outside": Situation(LIMITED, {}, OUTSIDE, Code.ADDRESS_DENIED),
+    "from outside, IPv6": Situation(LIMITED, {}, IPv6Address("2001:db9::1"), Code.ADDRESS_DENIED),
+    "from a socket, limit": Situation(LIMITED, {}, None, Code.ADDRESS_DENIED),
+    "from nowhere": Situation({"addresses": ()}, {}, INSIDE, Code.ADDRESS_DENIED),
+    # the order: the token's own end, its owner, the address, the scope
+    "expired, owner disabled": Situation(
+        {"expires_at": NOW}, {"disabled_at": NOW}, INSIDE, Code.TOKEN_EXPIRED
+    ),
+    "expired, from outside": Situation(LIMITED | {"expires_at": NOW}, {}, OUTSIDE, Code.TOKEN_EXPIRED),
+    "revoked, all wrong": Situation(
+        LIMITED | {"revoked_at": NOW, "not_before": NOW + HOUR},
+        {"disabled_at": NOW},
+        OUTSIDE,
+        Code.TOKEN_REVOKED,
+    ),
+    "disabled, from outside": Situation(LIMITED, {"disabled_at": NOW}, OUTSIDE, Code.ACCOUNT_DISABLED),
+}
+
+
+def attempt(name: str, scopes: tuple[str, ...], situation: Situation) -> Attempt:
+    token = a_token(scopes=frozenset(scopes), **situation.token)
+    return Attempt(OPERATIONS[name], token, an_account(**situation.account), situation.address, NOW)
+
+
+@pytest.mark.parametrize(("scopes", "situation"), [*product(PERMITTED, SITUATIONS)])
+def test_the_whole_matrix(scopes: tuple[str, ...], situation: str) -> None:
+    for name in OPERATIONS:
+        refusal = decide(attempt(name, scopes, SITUATIONS[situation]))
+        by_scope = None if name in PERMITTED[scopes] else Code.SCOPE_MISSING
+        assert (refusal and refusal.code) == (SITUATIONS[situation].code or by_scope), name
+
+
+@pytest.mark.parametrize("situation", SITUATIONS)
+def test_whether_a_token_is_alive_does_not_depend_on_address_and_scope(situation: str) -> None:
+    tried = attempt("push", (), SITUATIONS[situation])
+    refusal = decide_alive(tried.token, tried.account, NOW)
+    expected = SITUATIONS[situation].code
+    assert (refusal and refusal.code) == (None if expected is Code.ADDRESS_DENIED else expected)
+
+
+def refused(token: dict[str, Any], operation: Operation, **options: Any) -> Refusal:
+    address = options.pop("address", OUTSIDE)
+    account = options.pop("account", an_account())
+    refusal = decide(Attempt(operation, a_token(**token), account, address, NOW), **options)
+    assert refusal is not None
+    return refusal
+
+
+PUSH, DUMB = OPERATIONS["push"], OPERATIONS["dumb file"]
+
+
+@pytest.mark.parametrize(
+    ("token", "operation", "options", "sentence"),
+    [
+        (
+            {"expires_at": NOW},
+            PUSH,
+            {},
+            'The token "Laptop" (lusab-babad) expired on 2026-03-14 15:09 UTC.',
+        ),
+        (
+            {"revoked_at": NOW},
+            PUSH,
+            {},
+            'The token "Laptop" (lusab-babad) was revoked on 2026-03-14 15:09 UTC.',
+        ),
+        (
+            {"revoked_at": NOW, "revoked_reason": "left on a {train}"},
+            PUSH,
+            {},
+            'The token "Laptop" (lusab-babad) was revoked on 2026-03-14 15:09 UTC: left on a {train}.',
+        ),
+        (
+            {"not_before": NOW + HOUR},
+            PUSH,
+            {},
+            'The token "Laptop" (lusab-babad) is valid from 2026-03-14 16:09 UTC on.',
+        ),
+        (
+            {},
+            PUSH,
+            {"account": an_account(disabled_at=NOW)},
+            'The account alice, which owns the token "Laptop" (lusab-babad), is disabled.',
+        ),
+        (
+            LIMITED,
+            PUSH,
+            {},
+            'The token "Laptop" (lusab-babad) may not be used from the address 203.0.113.9.',
+        ),
+        (
+            {"scopes": frozenset({"work_items:read", "code:read"})},
+            PUSH,
+            {},
+            'The token "Laptop" (lusab-babad) has the scope code:read, work_items:read, but '
+            "git-receive-pack needs code:write.",
+        ),
+        (
+            {"scopes": frozenset({"work_items:read"})},
+            DUMB,
+            {},
+            'The token "Laptop" (lusab-babad) has the scope work_items:read, but '
+            "the dumb protocol needs code:read.",
+        ),
+    ],
+)
+def test_a_refusal_says_what_the_person_should_know(
+    token: dict[str, Any], operation: Operation, options: dict[str, Any], sentence: str
+) -> None:
+    refusal = refused(token, operation, **options)
+    assert refusal.sentence == sentence
+    assert refusal.status == 401
+    assert refusal.challenges
+
+
+def test_the_status_for_a_missing_scope_can_be_chosen_and_no_other() -> None:
+    missing = refused({}, PUSH, missing_scope_status=403)
+    assert (missing.code, missing.status, missing.challenges) == (Code.SCOPE_MISSING, 403, False)
+    assert refused({"expires_at": NOW}, PUSH, missing_scope_status=403).status == 401
+    assert refused(LIMITED, PUSH, missing_scope_status=403).status == 401

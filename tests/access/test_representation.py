@@ -1,0 +1,93 @@
+"""Tokens and accounts as JSON objects: what programs of others rely on (design, 2.3)."""
+
+import json
+from datetime import UTC, datetime, timedelta, timezone
+from ipaddress import ip_network
+
+import pytest
+
+from gitpat_proxy.access.representation import account_object, time_text, token_object
+from tests.access.examples import NOW, a_token, an_account
+
+HOUR = timedelta(hours=1)
+
+EVERYTHING = {
+    "id": "lusab-babad",
+    "name": "Laptop",
+    "account": "alice",
+    "scopes": ["code:read", "work_items:read"],
+    "repositories": None,
+    "refs": None,
+    "addresses": ["192.0.2.0/24", "2001:db8::/32"],
+    "uses_left": None,
+    "status": "revoked",
+    "created_at": "2026-03-14T15:09:26Z",
+    "not_before": "2026-03-14T14:09:26Z",
+    "expires_at": "2026-03-14T16:09:26Z",
+    "last_used_at": "2026-03-14T15:09:26Z",
+    "last_used_from": "192.0.2.7",
+    "revoked_at": "2026-03-14T15:09:26Z",
+    "revoked_by": "ada (command line)",
+    "revoked_reason": "left on a train",
+    "hint": "gpat_…wxyz",
+}
+
+
+def test_a_token_with_everything() -> None:
+    token = a_token(
+        scopes=frozenset({"work_items:read", "code:read"}),
+        addresses=(ip_network("192.0.2.0/24"), ip_network("2001:db8::/32")),
+        not_before=NOW - HOUR,
+        expires_at=NOW + HOUR,
+        last_used_at=NOW,
+        last_used_from="192.0.2.7",
+        revoked_at=NOW,
+        revoked_by="ada (command line)",
+        revoked_reason="left on a train",
+    )
+    shown = token_object(token, NOW)
+    assert json.loads(json.dumps(shown)) == EVERYTHING
+    assert list(shown) == list(EVERYTHING)
+
+
+def test_never_and_no_limit_are_null() -> None:
+    shown = token_object(a_token(), NOW)
+    always = {"id", "name", "account", "scopes", "status", "created_at", "hint"}
+    assert {key for key, value in shown.items() if value is not None} == always
+    assert list(shown) == list(EVERYTHING)
+
+
+def test_a_token_that_no_address_may_use_does_not_look_unlimited() -> None:
+    assert token_object(a_token(addresses=()), NOW)["addresses"] == []
+
+
+def test_the_status_is_that_of_the_moment() -> None:
+    token = a_token(not_before=NOW, expires_at=NOW + HOUR)
+    moments = [NOW - HOUR, NOW, NOW + HOUR]
+    assert [token_object(token, at)["status"] for at in moments] == ["pending", "active", "expired"]
+
+
+@pytest.mark.parametrize(
+    ("moment", "text"),
+    [
+        (None, None),
+        (datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), "2026-01-02T03:04:05Z"),
+        (datetime(2026, 1, 2, 3, 4, 5, 999999, tzinfo=UTC), "2026-01-02T03:04:05Z"),
+        (datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone(timedelta(hours=5))), "2026-01-01T22:04:05Z"),
+        (datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC), "9999-12-31T23:59:59Z"),
+        (datetime(999, 1, 1, tzinfo=UTC), "0999-01-01T00:00:00Z"),
+    ],
+)
+def test_times_are_rfc_3339_in_utc(moment: datetime | None, text: str | None) -> None:
+    assert time_text(moment) == text
+
+
+def test_an_account() -> None:
+    assert list(account_object(an_account()).items()) == [
+        ("name", "alice"),
+        ("administrator", False),
+        ("service", False),
+        ("created_at", "2026-03-14T15:09:26Z"),
+        ("disabled_at", None),
+    ]
+    assert account_object(an_account(disabled_at=NOW))["disabled_at"] == "2026-03-14T15:09:26Z"

@@ -1,0 +1,69 @@
+"""What a scope is, and which others it includes."""
+
+import pytest
+
+from gitpat_proxy.access.scopes import BUILT_IN, catalogue_problem, checked_scopes, granted_by
+from gitpat_proxy.git.operation import SCOPE_OF_DUMB, SCOPE_OF_SERVICE
+
+CATALOGUE = {"work_items:read": "Work items (read)", "wiki": "Wiki"}
+
+
+@pytest.mark.parametrize(
+    ("scopes", "granted"),
+    [
+        ([], []),
+        (["code:read"], ["code:read"]),
+        (["code:write"], ["code:read", "code:write"]),
+        (["code:read", "code:write"], ["code:read", "code:write"]),
+        (["work_items:read"], ["work_items:read"]),
+        (["work_items:write"], ["work_items:write"]),
+        (["wiki", "code:write"], ["code:read", "code:write", "wiki"]),
+    ],
+)
+def test_a_scope_grants_itself_and_what_it_includes(scopes: list[str], granted: list[str]) -> None:
+    assert granted_by(scopes) == set(granted)
+
+
+def test_every_operation_needs_a_scope_that_there_is() -> None:
+    assert {*SCOPE_OF_SERVICE.values(), SCOPE_OF_DUMB} <= BUILT_IN.keys()
+
+
+@pytest.mark.parametrize("asked", [["code:read"], ["wiki"], ["code:write", "work_items:read", "wiki"]])
+def test_known_scopes_are_accepted(asked: list[str]) -> None:
+    assert checked_scopes(asked, CATALOGUE) == set(asked)
+
+
+@pytest.mark.parametrize(
+    ("asked", "sentence"),
+    [
+        ([], "a token needs at least one scope; accepted: code:read, code:write, wiki, work_items:read"),
+        (["code"], "unknown scope code; accepted: code:read, code:write, wiki, work_items:read"),
+        (["x", "code:read", "b"], "unknown scope b, x; accepted: code:read, code:write, wiki, work"),
+        (["CODE:READ"], "unknown scope CODE:READ"),
+        (["code:read "], "unknown scope code:read "),
+        ([""], "unknown scope ; accepted"),
+        (["code:*"], "unknown scope code:*"),
+        (["admin"], "unknown scope admin"),
+    ],
+)
+def test_other_scopes_are_refused_with_what_is_accepted(asked: list[str], sentence: str) -> None:
+    with pytest.raises(ValueError, match=r".") as caught:
+        checked_scopes(asked, CATALOGUE)
+    assert str(caught.value).startswith(sentence)
+
+
+@pytest.mark.parametrize("name", ["work_items:read", "wiki", "a:b:c", "a.b-c_d:e1", "codes:x", "code"])
+def test_what_the_catalogue_may_name(name: str) -> None:
+    assert catalogue_problem(name) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        *[(name, "keeps for itself") for name in [*BUILT_IN, "code:x", "tokens:read", "admin"]],
+        *[(name, "no scope name") for name in ["", "Work", "1a", ":a", "a:", "a::b", "a:1"]],
+        *[(name, "no scope name") for name in ["a b", "a\n", "ü", "a/b"]],
+    ],
+)
+def test_what_it_may_not(name: str, problem: str) -> None:
+    assert problem in str(catalogue_problem(name))

@@ -1,0 +1,112 @@
+"""The form of a secret: what is one, and what is dismissed without a look-up."""
+
+import hashlib
+import re
+import string
+import zlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gitpat_proxy.access.secret import digest_of, hint_of, is_well_formed, make_secret, without_secrets
+from tests.support.secrets_seen import SEEN
+
+DIGITS = string.digits + string.ascii_uppercase + string.ascii_lowercase
+
+
+def a_secret() -> str:
+    secret = make_secret()
+    SEEN.secrets.add(secret)
+    return secret
+
+
+def test_a_secret_has_the_promised_form() -> None:
+    secret = a_secret()
+    assert re.fullmatch("gpat_[0-9A-Za-z]{40}[0-9A-Za-z]{6}", secret)
+    number = 0
+    for digit in secret[-6:]:
+        number = number * 62 + DIGITS.index(digit)
+    assert number == zlib.crc32(secret[:-6].encode())
+
+
+def test_secrets_are_distinct_and_use_the_whole_alphabet() -> None:
+    secrets = {make_secret() for _ in range(500)}
+    assert len(secrets) == 500
+    assert {character for secret in secrets for character in secret[5:45]} == set(DIGITS)
+    assert all(map(is_well_formed, secrets))
+
+
+def test_each_changed_character_is_noticed() -> None:
+    secret = a_secret()
+    for position in range(len(secret)):
+        for character in DIGITS + "_-ü ":
+            changed = secret[:position] + character + secret[position + 1 :]
+            assert is_well_formed(changed) == (changed == secret), changed
+
+
+def test_exchanged_lost_and_added_characters_are_noticed() -> None:
+    secret = a_secret()
+    for position in range(len(secret) - 1):
+        first, second = secret[position : position + 2]
+        exchanged = secret[:position] + second + first + secret[position + 2 :]
+        assert is_well_formed(exchanged) == (first == second)
+        assert not is_well_formed(secret[:position] + secret[position + 1 :])
+        assert not is_well_formed(secret[:position] + "a" + secret[position:])
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    ["{} ", " {}", "{}\n", "\n{}", "{}\0", "{}=", '"{}"', "{0}{0}", "{}a", "x{}"],
+)
+def test_nothing_may_stand_around_a_secret(wrap: str) -> None:
+    assert not is_well_formed(wrap.format(a_secret()))
+
+
+def test_other_spellings_are_no_secret() -> None:
+    secret = a_secret()
+    assert not is_well_formed(secret.upper())
+    assert not is_well_formed(secret.swapcase())
+    assert not is_well_formed(secret.replace("gpat_", "ghp_"))
+    assert not is_well_formed(secret.replace("_", "-"))
+    assert not is_well_formed("gpat_" + "٣" * 46)
+    assert not is_well_formed("")
+
+
+@given(st.one_of(st.text(), st.text(DIGITS, min_size=46, max_size=46).map("gpat_".__add__)))
+def test_any_other_text_is_no_secret(text: str) -> None:
+    assert not is_well_formed(text)
+
+
+def test_the_digest_is_sha_256_of_the_whole_text() -> None:
+    secret = a_secret()
+    assert digest_of(secret) == hashlib.sha256(secret.encode()).digest()
+
+
+def test_the_hint_shows_the_last_four_characters_alone() -> None:
+    secret = a_secret()
+    assert hint_of(secret) == "gpat_…" + secret[-4:]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{0}", "{1}"),
+        ("fatal: https://ada:{0}@host/x: {0}.", "fatal: https://ada:{1}@host/x: {1}."),
+        ("x{0}y", "x{1}y"),
+        ("a\n{0}\nb", "a\n{1}\nb"),
+        ("gpat_short and gpat_", "gpat_short and gpat_"),
+        ("nothing", "nothing"),
+        ("", ""),
+    ],
+)
+def test_whatever_looks_like_a_secret_is_replaced_in_a_text(text: str, expected: str) -> None:
+    secret = a_secret()
+    assert without_secrets(text.format(secret)) == expected.format(secret, hint_of(secret))
+
+
+def test_a_mistyped_secret_is_replaced_as_well() -> None:
+    """All but a character of it is known then."""
+    secret = a_secret()
+    mistyped = secret[:-1] + ("a" if secret[-1] != "a" else "b")
+    assert secret[:20] not in without_secrets(f"got {mistyped}")

@@ -1,0 +1,81 @@
+"""config.example.yaml and the models can't drift apart."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic.fields import FieldInfo
+
+from gitpat_proxy.config import Config, Limits, Route, Section, Tls, Tokens, load
+
+EXAMPLE = Path(__file__).parents[2] / "config.example.yaml"
+TEXT = EXAMPLE.read_text()
+# A key without a default stands behind a "#" without a space, or with more than one.
+COMMENTED_OUT = re.compile(r"^#(?=[a-z]|  )", re.MULTILINE)
+SHOWN: dict[str, Any] = yaml.safe_load(TEXT)
+WHOLE: dict[str, Any] = yaml.safe_load(COMMENTED_OUT.sub("", TEXT))
+SECTIONS: dict[str, type[Section]] = {"tls": Tls, "routes": Route, "tokens": Tokens, "limits": Limits}
+
+
+def sections_of(document: dict[str, Any]) -> Iterator[tuple[type[Section], dict[str, Any]]]:
+    """Yield each section of a document with its model; all routes together are one."""
+    yield Config, document
+    for key, model in SECTIONS.items():
+        part = document.get(key, {})
+        if isinstance(part, list):
+            # The first that has a key shows it.
+            part = {name: value for item in reversed(part) for name, value in item.items()}
+        yield model, part
+
+
+def has_default(field: FieldInfo) -> bool:
+    return not field.is_required() and field.default is not None
+
+
+def test_the_sections_are_all_that_there_are() -> None:
+    assert set(Section.__subclasses__()) == {Config, *SECTIONS.values()}
+
+
+@pytest.mark.parametrize("model", [Config, *SECTIONS.values()])
+def test_every_key_of_a_section_is_there_and_no_other(model: type[Section]) -> None:
+    part = dict(sections_of(WHOLE))[model]
+    assert set(part) == set(model.model_fields)
+
+
+def test_each_default_shown_is_the_models() -> None:
+    whole = Config.model_validate(WHOLE, context=Path("/base"))
+    defaults = Config.model_validate({"routes": [{"path": "/"}]}, context=Path("/base"))
+    for name, field in Config.model_fields.items():
+        if has_default(field):
+            assert getattr(whole, name) == getattr(defaults, name), name
+    for model, part in sections_of(WHOLE):
+        if model is not Config:
+            for name, field in model.model_fields.items():
+                assert not has_default(field) or part[name] == field.default, name
+
+
+def test_what_has_a_default_is_shown_and_what_has_none_is_commented_out() -> None:
+    shown = dict(sections_of(SHOWN))
+    for name, field in Config.model_fields.items():
+        assert (name in SHOWN) == (has_default(field) or field.is_required()), name
+    for model in (Tokens, Limits):
+        assert set(shown[model]) == set(model.model_fields)
+    assert set(shown[Route]) == {"path", "repositories", "dumb_protocol"}
+
+
+def test_each_key_has_its_explanation_beside_or_above_it() -> None:
+    lines = TEXT.splitlines()
+    for before, line in zip(["", *lines], lines, strict=False):
+        if re.match(r"#?(  )*(- )?[a-z_]+:", line):
+            assert re.search(r"  # \S", line) or re.match(r"# \S", before), line
+
+
+def test_the_example_loads_as_it_is(tmp_path: Path) -> None:
+    shutil.copy(EXAMPLE, tmp_path / "config.yaml")
+    (tmp_path / "repositories").mkdir()
+    config = load(tmp_path / "config.yaml")
+    assert [route.path for route in config.routes] == ["/"]

@@ -1,0 +1,218 @@
+"""Clients and the proxy killed in the middle: nothing half done, nothing left running."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from gitpat_proxy.git.pktline import pkt_line
+from tests.support.git import Git, commit, make_repository
+from tests.support.proxy import Proxy, wait_until
+from tests.support.raw import basic, connect, request_bytes
+from tests.support.relay import StallingRelay
+
+CLEANUP_SECONDS = 8
+"""git gets 5 s to undo what a client began."""
+
+
+def repository_of(proxy: Proxy) -> Path:
+    return proxy.repositories / "team" / "app.git"
+
+
+def fill(git: Git, work: Path, megabytes: int) -> None:
+    commit(git, work, "large.bin", os.urandom(megabytes * 1024 * 1024))
+
+
+def cloned(proxy: Proxy, git: Git) -> Path:
+    git("clone", "--quiet", f"{proxy.url}/team/app", "work")
+    return git.home / "work"
+
+
+def kill(process: "subprocess.Popen[bytes]") -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert process.stdout
+    process.stdout.close()
+
+
+def assert_nothing_left(proxy: Proxy) -> None:
+    wait_until(lambda: not proxy.children(), CLEANUP_SECONDS, "the end of every git")
+    if proxy.process:
+        wait_until(lambda: not proxy.open_pipes_and_sockets(), 5, "closed pipes and connections")
+    assert_intact(proxy)
+    assert not list(repository_of(proxy).glob("objects/tmp_objdir*"))
+
+
+def assert_intact(proxy: Proxy) -> None:
+    Git(proxy.home("checks"))("fsck", "--strict", cwd=repository_of(proxy))
+
+
+@pytest.fixture
+def stalled_push(proxy: Proxy) -> Iterator[tuple[Git, "subprocess.Popen[bytes]"]]:
+    """A push of which 4 MiB have arrived and nothing more comes."""
+    git = proxy.git("code:write")
+    work = cloned(proxy, git)
+    fill(git, work, 16)
+    relay = StallingRelay(proxy.port, 4 * 1024 * 1024)
+    push = git.start("push", f"http://127.0.0.1:{relay.port}/team/app", "main:killed", cwd=work)
+    wait_until(relay.stalled.is_set, what="a push in the middle")
+    wait_until(lambda: any(repository_of(proxy).glob("objects/tmp_objdir*")), what="objects")
+    yield git, push
+    relay.close()
+
+
+def test_a_client_killed_in_a_clone(proxy: Proxy) -> None:
+    git = proxy.git("code:write")
+    work = cloned(proxy, git)
+    fill(git, work, 40)
+    git("push", "--quiet", "origin", "main", cwd=work)
+    for number in range(5):
+        clone = git.start("clone", f"{proxy.url}/team/app", f"killed-{number}")
+        wait_until(proxy.children, what="a git that serves")
+        kill(clone)
+    assert_nothing_left(proxy)
+    git("clone", "--quiet", f"{proxy.url}/team/app", "again")
+
+
+def test_a_client_killed_in_a_push(
+    proxy: Proxy, stalled_push: tuple[Git, "subprocess.Popen[bytes]"]
+) -> None:
+    git, push = stalled_push
+    kill(push)
+    assert_nothing_left(proxy)
+    assert "killed" not in git("ls-remote", f"{proxy.url}/team/app")
+    [event] = [e for e in proxy.audit_of(2) if e["event"] == "push"]
+    assert event["details"]["updates"][0]["ref"] == "refs/heads/killed"
+    assert event["details"]["updates"][0]["outcome"] != "ok"
+
+
+@pytest.mark.parametrize("framing", ["Content-Length: 100000", "Transfer-Encoding: chunked"])
+def test_a_body_cut_off_in_the_middle(proxy: Proxy, framing: str) -> None:
+    """Also where the length was announced: git must not wait for what will never come."""
+    secret, _ = proxy.make_token("code:write")
+    head = Git(proxy.home("checks"))("rev-parse", "main", cwd=repository_of(proxy)).strip()
+    command = f"{'0' * 40} {head} refs/heads/cut\0report-status side-band-64k".encode()
+    body = pkt_line(command) + b"0000PACK\0\0\0\2\0\0\0\3"
+    if "chunked" in framing:
+        body = b"%x\r\n" % len(body) + body + b"\r\n"
+    with connect(proxy.port) as connection:
+        connection.sendall(
+            request_bytes(
+                "POST",
+                "/team/app/git-receive-pack",
+                f"Authorization: {basic(secret)}",
+                "Content-Type: application/x-git-receive-pack-request",
+                framing,
+                body=body,
+            )
+        )
+        wait_until(proxy.children, what="a git that receives")
+    assert_nothing_left(proxy)
+    assert "cut" not in Git(proxy.home("checks"))("for-each-ref", cwd=repository_of(proxy))
+
+
+def test_the_proxy_killed_in_a_push(
+    proxy: Proxy, stalled_push: tuple[Git, "subprocess.Popen[bytes]"]
+) -> None:
+    git, push = stalled_push
+    proxy.stop(signal.SIGKILL)
+    assert push.wait(20) != 0
+    kill(push)
+    wait_until(lambda: not proxy.children(), CLEANUP_SECONDS, "the end of every git")
+    assert_intact(proxy)
+    # git, which nobody reads from any more, may leave its quarantine behind; gc removes it.
+    Git(proxy.home("checks"))("prune", "--expire=now", cwd=repository_of(proxy))
+    with sqlite3.connect(proxy.folder / "gitpat.db") as database:
+        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    database.close()
+    proxy.start()
+    git("push", "--quiet", "origin", "main:after", cwd=git.home / "work")
+    assert_nothing_left(proxy)
+
+
+def hold_in_hook(proxy: Proxy) -> Path:
+    """Make pushes wait in a hook until a file is there; return the file."""
+    go = proxy.folder / "go"
+    hook = repository_of(proxy) / "hooks" / "pre-receive"
+    hook.write_text(
+        f"#!/bin/sh\ntouch '{proxy.folder}/in-hook'\nwhile ! [ -e '{go}' ]; do sleep 0.1; done\n"
+    )
+    hook.chmod(0o755)
+    return go
+
+
+def push_into_hook(proxy: Proxy, git: Git) -> "subprocess.Popen[bytes]":
+    work = cloned(proxy, git)
+    commit(git, work)
+    push = git.start("push", "origin", "main:received", cwd=work)
+    wait_until((proxy.folder / "in-hook").exists, what="the hook")
+    return push
+
+
+def test_a_push_that_has_arrived_outlives_its_client(proxy: Proxy) -> None:
+    go = hold_in_hook(proxy)
+    git = proxy.git("code:write")
+    kill(push_into_hook(proxy, git))
+    go.touch()
+    assert_nothing_left(proxy)
+    assert "refs/heads/received" in git("ls-remote", f"{proxy.url}/team/app")
+    [push] = [e for e in proxy.audit_of(2) if e["event"] == "push"]
+    assert push["details"]["updates"][0]["outcome"] == "ok"
+
+
+def test_a_push_that_has_arrived_outlives_the_order_to_stop(proxy: Proxy) -> None:
+    go = hold_in_hook(proxy)
+    git = proxy.git("code:write")
+    push = push_into_hook(proxy, git)
+    assert proxy.process
+    proxy.process.send_signal(signal.SIGTERM)
+    # Longer than the proxy waits for anything else.
+    timer = threading.Timer(7, go.touch)
+    timer.start()
+    assert proxy.process.wait(30) == 0
+    timer.join()
+    proxy.process = None
+    kill(push)
+    assert "received" in Git(proxy.home("checks"))("for-each-ref", cwd=repository_of(proxy))
+    assert_nothing_left(proxy)
+    events = [e for e in proxy.audit_of(2) if e["event"] == "push"]
+    assert events[0]["details"]["updates"][0]["outcome"] == "ok"
+
+
+def test_the_order_to_stop_ends_a_clone(start_proxy: Callable[..., Proxy]) -> None:
+    proxy = start_proxy()
+    make_repository(repository_of(proxy))
+    git = proxy.git("code:write")
+    work = cloned(proxy, git)
+    fill(git, work, 40)
+    git("push", "--quiet", "origin", "main", cwd=work)
+    # A client that takes nothing: the clone can't end by itself.
+    with connect(proxy.port) as connection:
+        body = (
+            pkt_line(b"command=fetch")
+            + b"0001"
+            + pkt_line(b"done")
+            + pkt_line(b"want " + git("rev-parse", "HEAD", cwd=work).strip().encode())
+            + b"0000"
+        )
+        connection.sendall(
+            request_bytes(
+                "POST",
+                "/team/app/git-upload-pack",
+                f"Authorization: {basic(git.secret)}",
+                "Content-Type: application/x-git-upload-pack-request",
+                "Git-Protocol: version=2",
+                f"Content-Length: {len(body)}",
+                body=body,
+            )
+        )
+        wait_until(proxy.children, what="a git that serves")
+        assert proxy.stop() == 0
+    assert_nothing_left(proxy)

@@ -1,0 +1,138 @@
+"""What a connection guarantees, and what becomes of the driver's errors."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from gitpat_proxy.store import accounts
+from gitpat_proxy.store.database import (
+    BUSY_SECONDS,
+    Database,
+    DatabaseError,
+    DuplicateError,
+    check_revision,
+    revision_of,
+    upgrade,
+)
+from tests.access.examples import an_account
+from tests.store.databases import a_database, opened
+
+
+@pytest.mark.parametrize(
+    ("pragma", "value"),
+    [
+        ("journal_mode", "wal"),
+        ("synchronous", 2),  # FULL: what was committed outlasts a power cut
+        ("foreign_keys", 1),
+        ("busy_timeout", BUSY_SECONDS * 1000),
+    ],
+)
+async def test_every_connection_is_set_up(database: Database, pragma: str, value: object) -> None:
+    async with database.reading() as first, database.reading() as second, database.writing() as third:
+        for connection in (first, second, third):
+            found = (await connection.exec_driver_sql(f"PRAGMA {pragma}")).scalar_one()
+            assert found == value
+
+
+async def names(database: Database) -> set[str]:
+    async with database.reading() as connection:
+        return {account.name for account in await accounts.everyone(connection)}
+
+
+async def test_writing_is_kept_as_a_whole_or_not_at_all(database: Database) -> None:
+    async with database.writing() as connection:
+        await accounts.insert(connection, an_account(name="kept"))
+    with pytest.raises(DuplicateError):
+        async with database.writing() as connection:
+            await accounts.insert(connection, an_account(name="lost"))
+            await accounts.insert(connection, an_account(name="kept"))
+    assert await names(database) == {"kept"}
+
+
+async def test_a_reader_sees_what_was_committed_since_its_last_statement(database: Database) -> None:
+    """A token that was revoked before a request arrived must not open it: no snapshot stands between."""
+    async with database.reading() as connection:
+        assert await accounts.everyone(connection) == []
+        async with database.writing() as other:
+            await accounts.insert(other, an_account())
+            assert await accounts.everyone(connection) == []
+        assert await accounts.everyone(connection) == [an_account()]
+
+
+async def test_writers_wait_for_each_other(database: Database, tmp_path: Path) -> None:
+    """Each has the lock from its beginning, so that none reads what another is about to change."""
+
+    async def add(number: int) -> None:
+        async with database.writing() as connection:
+            count = len(await accounts.everyone(connection))
+            await asyncio.sleep(0)
+            await accounts.insert(connection, an_account(name=f"{count}"))
+
+    await asyncio.gather(*(add(number) for number in range(12)))
+    assert await names(database) == {str(number) for number in range(12)}
+
+
+async def test_a_duplicate_has_its_own_error(database: Database) -> None:
+    async with database.writing() as connection:
+        await accounts.insert(connection, an_account())
+    with pytest.raises(DuplicateError, match=r"accounts\.name"):
+        async with database.writing() as connection:
+            await accounts.insert(connection, an_account())
+
+
+async def test_every_token_has_an_owner(database: Database) -> None:
+    with pytest.raises(DuplicateError, match="FOREIGN KEY"):
+        async with database.writing() as connection:
+            await connection.exec_driver_sql(
+                "INSERT INTO tokens (id, account_id, name, digest, hint, scopes, created_at)"
+                " VALUES ('a', 7, '', x'00', '', '[]', 0)"
+            )
+
+
+async def test_a_table_that_is_not_there_is_told_in_a_sentence(database: Database) -> None:
+    with pytest.raises(DatabaseError, match=r"the database .*gitpat\.db can't be used: no such table"):
+        async with database.reading() as connection:
+            await connection.exec_driver_sql("SELECT * FROM no_table")
+
+
+async def test_a_file_that_is_no_database_is_told_in_a_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "other.db"
+    path.write_text("no database, " * 1000)
+    async with opened(path) as database:
+        for action in (check_revision, revision_of, upgrade):
+            with pytest.raises(DatabaseError, match=r"other\.db can't be used: file is not a database"):
+                await action(database)
+    assert path.read_text().startswith("no database, ")
+
+
+async def test_a_damaged_database_is_told_in_a_sentence(tmp_path: Path) -> None:
+    async with a_database(tmp_path):
+        pass
+    path = tmp_path / "gitpat.db"
+    content = path.read_bytes()
+    path.write_bytes(content[:4096] + b"\xff" * (len(content) - 4096))
+    async with opened(path) as database:
+        with pytest.raises(DatabaseError, match=r"gitpat\.db can't be used: "):
+            await names(database)
+
+
+@pytest.mark.parametrize("place", ["", "missing/gitpat.db", "file/gitpat.db"])
+async def test_a_place_where_no_database_can_be_is_told(tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").touch()
+    async with opened(tmp_path / place) as database:
+        with pytest.raises(DatabaseError, match=r"the database .* can't be made: "):
+            await upgrade(database)
+        with pytest.raises(DatabaseError):
+            await check_revision(database)
+
+
+@pytest.mark.parametrize("name", ["with space", "ü", "a?b", "a#b", "a%20b", "a&b=c"])
+async def test_a_path_means_itself_whatever_is_in_it(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    async with a_database(folder) as database:
+        await check_revision(database)
+        async with database.reading() as connection:
+            used = (await connection.exec_driver_sql("PRAGMA database_list")).scalars(2).first()
+    assert used == str(folder / "gitpat.db")

@@ -1,0 +1,147 @@
+"""The migrations make what the tables say, and nothing is done with a database at another one."""
+
+import sqlite3
+import stat
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+import gitpat_proxy.store.migrations
+from gitpat_proxy.store.database import (
+    Database,
+    DatabaseError,
+    check_revision,
+    revision_of,
+    upgrade,
+)
+from gitpat_proxy.store.tables import REVISION, metadata
+from tests.store.databases import opened
+
+
+def scripts() -> ScriptDirectory:
+    config = Config()
+    config.set_main_option("script_location", next(iter(gitpat_proxy.store.migrations.__path__)))
+    return ScriptDirectory.from_config(config)
+
+
+def test_the_revision_that_the_code_needs_is_the_newest_migration() -> None:
+    assert scripts().get_heads() == [REVISION]
+
+
+def test_the_migrations_are_numbered_in_their_order() -> None:
+    """Older and newer are told apart by comparing the names."""
+    names = [script.revision for script in scripts().walk_revisions()]
+    assert names == [f"{number:04}" for number in range(len(names), 0, -1)]
+
+
+def structure(connection: sa.Connection) -> dict[str, object]:
+    """Return all that SQLAlchemy can find out, constraints with their names."""
+    found = sa.inspect(connection)
+    return {
+        table: (
+            [(c["name"], str(c["type"]), c["nullable"]) for c in found.get_columns(table)],
+            found.get_pk_constraint(table),
+            sorted((u["name"], *u["column_names"]) for u in found.get_unique_constraints(table)),
+            sorted((f["name"], f["referred_table"]) for f in found.get_foreign_keys(table)),
+            sorted((i["name"], *i["column_names"]) for i in found.get_indexes(table)),
+        )
+        for table in found.get_table_names()
+        if table != "alembic_version"
+    }
+
+
+async def test_the_migrations_make_exactly_the_tables(database: Database, tmp_path: Path) -> None:
+    def differences(connection: sa.Connection) -> list[object]:
+        options = {"compare_type": True, "compare_server_default": True}
+        return compare_metadata(MigrationContext.configure(connection, opts=options), metadata)
+
+    async with database.reading() as connection:
+        assert await connection.run_sync(differences) == []
+        migrated = await connection.run_sync(structure)
+    async with opened(tmp_path / "direct.db") as direct, direct.writing() as connection:
+        await connection.run_sync(metadata.create_all)
+        assert migrated == await connection.run_sync(structure)
+    assert migrated.keys() == {"accounts", "tokens", "audit"}
+
+
+async def test_an_upgrade_of_what_is_up_to_date_changes_nothing(database: Database) -> None:
+    async with database.writing() as connection:
+        await connection.exec_driver_sql(
+            "INSERT INTO accounts (name, administrator, service, created_at) VALUES ('a', 0, 0, 0)"
+        )
+    await upgrade(database)
+    assert await revision_of(database) == REVISION
+    await check_revision(database)
+    async with database.reading() as connection:
+        assert (await connection.exec_driver_sql("SELECT count(*) FROM accounts")).scalar_one() == 1
+
+
+def at_revision(path: Path, revision: str) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = ?", (revision,))
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("revision", "sentence"),
+    [
+        ("0000", r"is of an older version \(0000, this one needs 0001\); back it up, then run `"),
+        ("9999", r"is of a newer version \(9999\) than this program \(0001\); run the newer"),
+    ],
+)
+async def test_another_version_is_not_touched(database: Database, revision: str, sentence: str) -> None:
+    at_revision(database.path, revision)
+    with pytest.raises(DatabaseError, match=sentence):
+        await check_revision(database)
+    assert await revision_of(database) == revision
+
+
+async def test_an_upgrade_of_a_newer_database_says_what_is_wrong(database: Database) -> None:
+    at_revision(database.path, "9999")
+    with pytest.raises(DatabaseError, match="newer version"):
+        await upgrade(database)
+    assert await revision_of(database) == "9999"
+
+
+async def test_a_missing_database_is_not_made_by_looking(tmp_path: Path) -> None:
+    async with opened(tmp_path / "none.db") as database:
+        with pytest.raises(DatabaseError, match=r"there is no database .*none\.db yet; `gitpat-proxy"):
+            await check_revision(database)
+    assert not database.path.exists()
+
+
+async def test_an_empty_database_is_told_from_one_with_tables(tmp_path: Path) -> None:
+    (tmp_path / "empty.db").touch()
+    async with opened(tmp_path / "empty.db") as database:
+        assert await revision_of(database) is None
+        with pytest.raises(DatabaseError, match=r"is empty; run `gitpat-proxy database upgrade` first"):
+            await check_revision(database)
+        await upgrade(database)
+        await check_revision(database)
+
+
+def modes(folder: Path) -> dict[str, int]:
+    return {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
+
+
+async def test_a_new_database_is_its_owners_alone(tmp_path: Path) -> None:
+    async with opened(tmp_path / "new.db") as database:
+        await upgrade(database)
+        async with database.writing() as connection:
+            await connection.exec_driver_sql("DELETE FROM audit")
+            found = modes(tmp_path)
+    assert found == {"new.db": 0o600, "new.db-shm": 0o600, "new.db-wal": 0o600}
+
+
+async def test_the_mode_that_an_operator_gave_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "shared.db"
+    path.touch()
+    path.chmod(0o660)
+    async with opened(path) as database:
+        await upgrade(database)
+    assert modes(tmp_path) == {"shared.db": 0o660}

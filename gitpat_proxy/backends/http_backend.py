@@ -166,8 +166,11 @@ async def _body(process: GitProcess, rest: bytes) -> AsyncIterator[bytes]:
         yield rest
     while chunk := await process.read():
         yield chunk
-    if await process.exit_code() != 0:
-        raise AnswerCutError("git http-backend failed in the middle of its answer")
+    code = await process.exit_code()
+    if code < 0:
+        raise AnswerCutError(f"git http-backend was ended by signal {-code}")
+    # Another failure git has told in a packet of its own, or the packets lack their end: the client
+    # notices, and a connection cut on top would only hide the reason.
 
 
 def _refusal_of(status: int, call: Call) -> Refusal:

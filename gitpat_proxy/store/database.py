@@ -9,6 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from gitpat_proxy.store.tables import REVISION
@@ -31,7 +32,7 @@ class Database:
     def __init__(self, url: str) -> None:
         self.path = Path(url.removeprefix("sqlite:///"))
         self.engine: AsyncEngine = create_async_engine(
-            url.replace("sqlite://", "sqlite+aiosqlite://", 1),
+            sa.URL.create("sqlite+aiosqlite", database=str(self.path)),
             connect_args={"timeout": BUSY_SECONDS, "isolation_level": None},
             poolclass=sa.AsyncAdaptedQueuePool,
         )
@@ -80,6 +81,8 @@ async def _sentences(path: Path) -> AsyncIterator[None]:
         raise DuplicateError(str(error.orig)) from error
     except DBAPIError as error:
         raise DatabaseError(f"the database {path} can't be used: {error.orig}") from error
+    except PoolTimeoutError as error:
+        raise DatabaseError(f"the database {path} does not answer in time") from error
 
 
 async def revision_of(database: Database) -> str | None:

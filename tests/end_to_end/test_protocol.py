@@ -263,3 +263,14 @@ def test_a_repository_made_after_the_start_is_served(shared_proxy: Proxy, git: G
     assert f"There is no repository {name} that this token reaches." in refused.text
     make_repository(bare(shared_proxy, name))
     git("ls-remote", f"{shared_proxy.url}/{name}")
+
+
+def test_what_git_says_of_a_failure_is_not_hidden_by_another(
+    shared_proxy: Proxy, git: Git, name: str
+) -> None:
+    git.config["protocol.version"] = "2"
+    work = clone(git, shared_proxy, name)
+    outcome = git.try_("fetch", "origin", "1234567890" * 4, cwd=work)
+    assert "remote error: upload-pack: not our ref" in outcome.text
+    assert "RPC failed" not in outcome.text
+    assert any("not our ref" in line["text"] for line in shared_proxy.log_lines("git_said"))

@@ -69,8 +69,9 @@ class HttpBackend:
             subprocess.run, command, cwd=self._root / first, capture_output=True, check=False, timeout=30
         )
         if result.returncode != 0:
-            said = result.stderr.decode("utf-8", "replace").strip()
-            return Finding(part, False, f"git can't read {first}: {said}")
+            [said, *_] = result.stderr.decode("utf-8", "replace").splitlines() or ["it does not say why"]
+            owner = "; run gitpat-proxy as the owner of the repositories" if "dubious" in said else ""
+            return Finding(part, False, f"git can't read {first}: {said}{owner}")
         more = "at least " if len(repositories) == 1000 else ""
         return Finding(part, True, f"{more}{len(repositories)} repositories, {first} can be read")
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import getpass
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -42,8 +43,15 @@ class Invocation:
 
     @property
     def author(self) -> str:
-        """Who acts, as the audit calls them: whoever has a shell on the server."""
-        return f"{getpass.getuser()} (command line)"
+        """Who acts, as the audit calls them: whoever has a shell on the server.
+
+        In a container the user may have a number and no name.
+        """
+        try:
+            user = getpass.getuser()
+        except (KeyError, OSError):
+            user = f"user {os.getuid()}"
+        return f"{user} (command line)"
 
     def run(self, action: Callable[[Services], Awaitable[Result]]) -> Result:
         """Run an action with the services; raises what they raise."""

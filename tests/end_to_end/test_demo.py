@@ -73,3 +73,31 @@ def test_what_the_demo_prints_works_when_pasted(tmp_path: Path) -> None:
         rotations = [line for line in commands(printed) if "token rotate" in line]
         assert len(rotations) == 2
         assert paste(rotations[0], tmp_path).stdout.startswith("gpat_")
+
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def test_the_session_in_the_readme(tmp_path: Path) -> None:
+    """The refusals and the successes that it promises, in its order."""
+    port = free_port()
+    [session] = re.findall(r"## A session to paste.*?```sh\n(.*?)```", README.read_text(), re.DOTALL)
+    session = (
+        session.replace("127.0.0.1:8418", f"127.0.0.1:{port}")
+        .replace("$PWD/.venv/bin/gitpat-proxy", PROGRAM)
+        .replace("$PWD/demo", str(tmp_path / "demo"))
+        .replace("/tmp/gitpat-session", str(tmp_path / "session-store"))
+    )
+    with demo(tmp_path, port):
+        script = tmp_path / "session.sh"
+        script.write_text(f"shopt -s expand_aliases\n{session}")
+        result = paste(f"bash {script} 2>&1", tmp_path)
+    said = result.stdout
+    scope = "has the scope work_items:read, but git-upload-pack needs code:read."
+    revoked = "was revoked on"
+    assert said.count("fatal: Authentication failed") == 2, said
+    assert said.index(scope) < said.index("Cloning into 'session'...", said.index(scope))
+    assert said.index("Cloning into 'session'...", said.index(scope)) < said.index(revoked)
+    assert "only an example" in said
+    assert (tmp_path / "session" / "src").is_dir()
+    assert re.search(r"Work Items +work_items:read|Work Items +code:write +revoked", said)

@@ -5,12 +5,12 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from gitpat_proxy import config as configuration
 from gitpat_proxy.access.model import Clock
 from gitpat_proxy.backends.base import Backend
 from gitpat_proxy.backends.http_backend import HttpBackend
 from gitpat_proxy.backends.upstream import Upstream
-from gitpat_proxy.config import Config
+from gitpat_proxy.config import model
+from gitpat_proxy.config.model import Config
 from gitpat_proxy.gate import Gate, GateSettings
 from gitpat_proxy.routes import Route
 from gitpat_proxy.services.audit import Recorder
@@ -58,7 +58,7 @@ def make_app(config: Config, database: Database, clock: Clock) -> web.Applicatio
     return app
 
 
-def backend_of(route: configuration.Route, config: Config) -> Backend:
+def backend_of(route: model.Route, config: Config) -> Backend:
     """Make a route's backend, inside a running event loop.
 
     Raises OSError, with a sentence, if a file, a variable or a program that it needs is not there.

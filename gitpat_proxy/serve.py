@@ -10,7 +10,8 @@ from aiohttp import web
 
 from gitpat_proxy.access.model import Clock
 from gitpat_proxy.app import make_app
-from gitpat_proxy.config import Config, ListenAddress, Tls
+from gitpat_proxy.config.model import Config, Tls
+from gitpat_proxy.config.values import ListenAddress
 from gitpat_proxy.store.database import Database, check_revision, revision_of, upgrade
 
 _SHUTDOWN_SECONDS = 2.0

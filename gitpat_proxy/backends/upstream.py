@@ -17,7 +17,7 @@ from gitpat_proxy.backends.base import (
     answer_headers,
     content_type_of,
 )
-from gitpat_proxy.config import Route
+from gitpat_proxy.config.model import Route
 from gitpat_proxy.git.operation import Operation
 
 _CONNECT_SECONDS = 10

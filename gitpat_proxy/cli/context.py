@@ -11,7 +11,8 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from gitpat_proxy.config import Config, load
+from gitpat_proxy.config.loader import load
+from gitpat_proxy.config.model import Config
 from gitpat_proxy.services.accounts import Accounts
 from gitpat_proxy.services.clock import utc_now
 from gitpat_proxy.services.tokens import Tokens

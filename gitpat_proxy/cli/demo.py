@@ -15,7 +15,8 @@ import typer
 from gitpat_proxy.access.model import Token
 from gitpat_proxy.cli.context import Invocation, Services
 from gitpat_proxy.cli.serve import serve_in_foreground
-from gitpat_proxy.config import Config, ListenAddress
+from gitpat_proxy.config.model import Config
+from gitpat_proxy.config.values import ListenAddress
 from gitpat_proxy.services.tokens import TokenFacts
 from gitpat_proxy.store import database as store
 

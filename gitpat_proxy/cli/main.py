@@ -10,7 +10,7 @@ from gitpat_proxy import __version__
 from gitpat_proxy.cli import account, audit, check, database, demo, serve, token
 from gitpat_proxy.cli.context import Invocation
 from gitpat_proxy.cli.output import say
-from gitpat_proxy.config import ConfigError
+from gitpat_proxy.config.loader import ConfigError
 from gitpat_proxy.services.errors import ServiceError
 from gitpat_proxy.store.database import DatabaseError
 

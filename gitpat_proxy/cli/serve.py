@@ -6,7 +6,7 @@ from collections.abc import Callable
 import typer
 
 from gitpat_proxy.cli.context import invocation_of
-from gitpat_proxy.config import Config
+from gitpat_proxy.config.model import Config
 from gitpat_proxy.log import set_up_log
 from gitpat_proxy.services.clock import utc_now
 

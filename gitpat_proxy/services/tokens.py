@@ -14,7 +14,7 @@ from gitpat_proxy.access.lifetime import expiry_of, moment_of
 from gitpat_proxy.access.model import Account, Clock, Network, Status, Token
 from gitpat_proxy.access.names import checked_text
 from gitpat_proxy.access.secret import digest_of, hint_of, is_well_formed, make_secret
-from gitpat_proxy.config import Config
+from gitpat_proxy.config.model import Config
 from gitpat_proxy.services.errors import ServiceError
 from gitpat_proxy.store import accounts, audit
 from gitpat_proxy.store import tokens as store

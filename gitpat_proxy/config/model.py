@@ -1,0 +1,114 @@
+"""The configuration's keys: what there is, what it is by default, and what is accepted."""
+
+import os
+from datetime import timedelta
+from functools import cached_property
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
+
+from gitpat_proxy.access.lifetime import lifetime_of
+from gitpat_proxy.config.values import (
+    LIFETIME,
+    PATH,
+    ConfigPath,
+    ListenAddress,
+    TrustedNetwork,
+    Url,
+    read_database,
+    read_listen,
+    read_route_path,
+)
+
+
+def _accepts(accepted: str, **options: Any) -> Any:  # noqa: ANN401 - pydantic's own signature
+    """Make a field that says, in an error, what is accepted."""
+    return Field(json_schema_extra={"accepted": accepted}, **options)
+
+
+class Section(BaseModel):
+    """What all parts of the configuration share: nothing unknown, nothing changes later."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, ignored_types=(cached_property,))
+
+
+class Tls(Section):
+    """The proxy's own certificate, where nothing in front of it has one."""
+
+    certificate: ConfigPath = _accepts(PATH)
+    key: ConfigPath = _accepts(PATH)
+
+
+class Route(Section):
+    """A URL prefix and what serves the repositories below it."""
+
+    path: Annotated[str, AfterValidator(read_route_path)] = _accepts(
+        "a URL prefix that begins with / and not with /-, as / or /legacy"
+    )
+    repositories: ConfigPath | None = _accepts(PATH, default=None)
+    dumb_protocol: StrictBool = _accepts("true or false", default=False)
+    upstream: Url | None = _accepts("an http:// or https:// address", default=None)
+    upstream_username: str | None = _accepts("a name without colon", default=None, pattern="^[^:]+$")
+    upstream_password_file: ConfigPath | None = _accepts(PATH, default=None)
+    upstream_password_env: str | None = _accepts("the name of an environment variable", default=None)
+    upstream_ca_file: ConfigPath | None = _accepts(PATH, default=None)
+    upstream_timeout_seconds: int = _accepts(
+        "a whole number of seconds from 1 on", default=60, strict=True, ge=1
+    )
+
+    @cached_property
+    def segments(self) -> tuple[str, ...]:
+        return tuple(segment for segment in self.path.split("/") if segment)
+
+    @property
+    def upstream_password(self) -> str | None:
+        """Read the password from where the configuration says; None if it names no place.
+
+        Raises OSError or KeyError if it is not there.
+        """
+        if self.upstream_password_file:
+            return self.upstream_password_file.read_text().rstrip("\r\n")
+        if self.upstream_password_env:
+            return os.environ[self.upstream_password_env]
+        return None
+
+
+class Tokens(Section):
+    """How long tokens live."""
+
+    default_lifetime: str = _accepts(LIFETIME, default="90d")
+    longest_lifetime: str = _accepts(LIFETIME, default="365d")
+
+    @cached_property
+    def longest(self) -> timedelta | None:
+        return lifetime_of(self.longest_lifetime)
+
+
+class Limits(Section):
+    """How much at once."""
+
+    operations: int = _accepts("a whole number from 1 on", default=200, strict=True, ge=1)
+    unknown_tokens: int = _accepts("a whole number from 1 on", default=30, strict=True, ge=1)
+
+
+class Config(Section):
+    """The whole file."""
+
+    listen: Annotated[tuple[ListenAddress, ...], BeforeValidator(read_listen)] = _accepts(
+        "host:port, [::1]:port or unix:PATH, or a list of them",
+        default=(ListenAddress("127.0.0.1", 8418),),
+    )
+    public_url: Url = _accepts("an http:// or https:// address", default="http://127.0.0.1:8418")
+    database: Annotated[str, AfterValidator(read_database)] = _accepts(
+        "sqlite:///PATH", default="sqlite:///gitpat.db", validate_default=True
+    )
+    tls: Tls | None = _accepts("a certificate and a key", default=None)
+    trusted_proxies: tuple[TrustedNetwork, ...] = _accepts(
+        "a list of networks as 127.0.0.1/32", default=()
+    )
+    workers: Literal[1] = _accepts("1 (more processes come with a later version)", default=1)
+    missing_scope_status: Literal[401, 403] = _accepts("401 or 403", default=401)
+    scopes: dict[str, str] = _accepts("scope names with a description each", default={})
+    routes: tuple[Route, ...] = _accepts("a list of routes, at least one", min_length=1)
+    tokens: Tokens = _accepts("default_lifetime and longest_lifetime", default=Tokens())
+    limits: Limits = _accepts("operations and unknown_tokens", default=Limits())

@@ -1,0 +1,103 @@
+"""How the values of single keys are read: each function takes what YAML gave, or raises ValueError."""
+
+import re
+from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, ValidationInfo
+
+from gitpat_proxy.access.model import Network
+
+
+@dataclass(frozen=True)
+class ListenAddress:
+    """Where to listen: `host` and `port`, or the `path` of a Unix socket."""
+
+    host: str = ""
+    port: int = 0
+    path: Path | None = None
+
+    @property
+    def is_local(self) -> bool:
+        """Nothing but this machine reaches it."""
+        if self.path or self.host == "localhost":
+            return True
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    def __str__(self) -> str:
+        if self.path:
+            return f"unix:{self.path}"
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def listen_address_of(text: object, base: Path) -> ListenAddress:
+    """Read `host:port`, `[::1]:port` or `unix:PATH`; raise ValueError for anything else."""
+    if isinstance(text, str) and text.startswith("unix:") and len(text) > len("unix:"):
+        return ListenAddress(path=base / text.removeprefix("unix:"))
+    match = re.fullmatch(r"(?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9.-]+)):([0-9]{1,5})", str(text))
+    if not match or int(match[3]) > 65535:
+        raise ValueError("no address to listen on")
+    return ListenAddress(host=match[1] or match[2], port=int(match[3]))
+
+
+def read_listen(value: object, info: ValidationInfo) -> tuple[ListenAddress, ...]:
+    """Read one address or a list of them."""
+    texts = value if isinstance(value, list) else [value]
+    if not texts:
+        raise ValueError("an empty list listens nowhere")
+    return tuple(listen_address_of(text, _base(info)) for text in texts)
+
+
+def _read_path(value: Path, info: ValidationInfo) -> Path:
+    return _base(info) / value.expanduser()
+
+
+def _base(info: ValidationInfo) -> Path:
+    """Return the folder that relative paths are relative to."""
+    return Path(info.context or "")
+
+
+def _read_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("no http:// or https:// address")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ValueError("the address may have no credentials, query or fragment")
+    return value.rstrip("/")
+
+
+def read_database(value: str, info: ValidationInfo) -> str:
+    """Make SQLite's path absolute: relative ones are relative to the file."""
+    kind, separator, path = value.partition(":///")
+    if kind != "sqlite" or not separator or not path:
+        raise ValueError("no address of a database")
+    return f"sqlite:///{_read_path(Path(path), info)}"
+
+
+def read_route_path(value: str) -> str:
+    """Return the prefix with a slash before it and none behind."""
+    segments = value.removeprefix("/").removesuffix("/").split("/")
+    if not value.startswith("/") or ({"", ".", ".."} & set(segments) and value != "/"):
+        raise ValueError("no URL prefix")
+    if segments[0] == "-":
+        raise ValueError("/-/ is the proxy's own")
+    return "/" + "/".join(segments)
+
+
+def _read_network(value: object) -> Network:
+    if not isinstance(value, str):
+        raise ValueError("no network")  # noqa: TRY004 - pydantic turns only this into an error
+    return ip_network(value, strict=True)
+
+
+ConfigPath = Annotated[Path, AfterValidator(_read_path)]
+Url = Annotated[str, AfterValidator(_read_url)]
+TrustedNetwork = Annotated[Network, BeforeValidator(_read_network)]
+PATH = "a path; a relative one is relative to this file"
+LIFETIME = "a duration as 90d or 12h, or never"

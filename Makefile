@@ -27,7 +27,6 @@ image-test:
 
 # Exact versions with hashes, for every supported Python, and no address of any index.
 lock: $(VENV)/installed-development
-	$(PIP) install uv
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --quiet \
 	    --extra build pyproject.toml --output-file requirements.lock
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --quiet \

@@ -9,8 +9,7 @@ from gitpat_proxy.access.model import Clock
 from gitpat_proxy.backends.base import Backend
 from gitpat_proxy.backends.http_backend import HttpBackend
 from gitpat_proxy.backends.upstream import Upstream
-from gitpat_proxy.config import model
-from gitpat_proxy.config.model import Config
+from gitpat_proxy.config.model import Config, RouteConfig
 from gitpat_proxy.gate import Gate, GateSettings
 from gitpat_proxy.routes import Route
 from gitpat_proxy.services.audit import Recorder
@@ -54,11 +53,15 @@ def make_app(config: Config, database: Database, clock: Clock) -> web.Applicatio
     app.router.add_get("/-/health", health)
     app.router.add_get("/-/ready", ready(database))
     app.router.add_route("*", "/-/{rest:.*}", nothing_here)
-    app.router.add_route("*", "/{rest:.*}", handle_git)
+    app.router.add_route("*", "/{rest:.*}", handle_git, expect_handler=_leave_to_the_gate)
     return app
 
 
-def backend_of(route: model.Route, config: Config) -> Backend:
+async def _leave_to_the_gate(_request: web.Request) -> None:
+    """Nobody is told to send a body before the gate wants it."""
+
+
+def backend_of(route: RouteConfig, config: Config) -> Backend:
     """Make a route's backend, inside a running event loop.
 
     Raises OSError, with a sentence, if a file, a variable or a program that it needs is not there.

@@ -5,13 +5,15 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime
+from functools import partial
 from typing import Protocol
 
 import structlog
 from aiohttp import ClientError, hdrs, web
+from aiohttp.http import HttpVersion11
 
 from gitpat_proxy.access.address import Address
-from gitpat_proxy.access.model import Token
+from gitpat_proxy.access.model import AuditEvent, Token
 from gitpat_proxy.access.refusal import Code, Refusal
 from gitpat_proxy.access.secret import without_secrets
 from gitpat_proxy.backends.base import Answer, AnswerCutError, BodyCutError
@@ -19,10 +21,9 @@ from gitpat_proxy.git.fetch import FetchObserver
 from gitpat_proxy.git.operation import Kind, Operation, Service
 from gitpat_proxy.git.pktline import pkt_line
 from gitpat_proxy.git.push import PushObserver
-from gitpat_proxy.store.audit import AuditEvent
 
 IDLE_SECONDS = 60
-"""How long a client may neither send nor take anything. git itself is never silent for so long."""
+"""How long a client may take to send anything, or to take 64 KiB; git is never silent for so long."""
 _CHALLENGE = 'Basic realm="Git, with a personal access token as the password", charset="UTF-8"'
 
 # git shows nothing of a refused POST's body, but what stands in an ERR packet (gitprotocol-pack).
@@ -69,7 +70,7 @@ class Exchange:
         self._request = request
         self._response: web.StreamResponse | None = None
         self._observer: Observer | None = None
-        self._client_gone = False
+        self._is_cut = False
         self._complete = False
         self._started = time.monotonic()
         self._bytes_in = 0
@@ -79,6 +80,7 @@ class Exchange:
         """Yield the request's body as it was sent; raise BodyCutError if it does not arrive whole."""
         observer = self._observer = _observer_of(self._request, self.operation)
         try:
+            await self._let_it_come()
             while True:
                 async with asyncio.timeout(IDLE_SECONDS):
                     chunk = await self._request.content.readany()
@@ -91,9 +93,21 @@ class Exchange:
         except (ConnectionError, ClientError, web.RequestPayloadError, TimeoutError) as error:
             raise BodyCutError from error
 
+    async def _let_it_come(self) -> None:
+        """Answer `Expect: 100-continue` (RFC 9110, section 10.1.1) now that the body is wanted."""
+        if self._request.headers.get(hdrs.EXPECT, "").lower() == "100-continue":
+            await self._request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._request.writer.output_size = 0
+
     def refuse(self, refusal: Refusal) -> web.Response:
-        """Answer with a refusal, the one way in which all of them are told."""
+        """Answer with a refusal, the one way in which all of them are told.
+
+        Raises ClientGoneError, and cuts the connection, if an answer has begun already.
+        """
         self.refusal = refusal
+        if self._response is not None:
+            self._cut()
+            raise ClientGoneError
         # A secret that somebody typed into the address would be in the repository's name.
         text = without_secrets(f"{refusal.sentence} (request {self.request_id})")
         headers = {"X-Request-Id": self.request_id, hdrs.CACHE_CONTROL: "no-store"}
@@ -120,8 +134,7 @@ class Exchange:
             return None
         return web.Response(
             body=pkt_line(f"ERR {text}".encode()),
-            content_type=operation.answer_type or "",
-            headers=headers,
+            headers=headers | {hdrs.CONTENT_TYPE: str(operation.answer_type)},
         )
 
     async def relay(self, answer: Answer) -> None:
@@ -132,13 +145,13 @@ class Exchange:
         """
         response = self._response = web.StreamResponse(headers=answer.headers)
         response.headers["X-Request-Id"] = self.request_id
-        await self._send(lambda: response.prepare(self._request))
+        await self._send(partial(response.prepare, self._request))
         try:
             async for chunk in answer.body:
                 self._bytes_out += len(chunk)
                 if self._observer:
                     self._observer.answered(chunk)
-                await self._send(lambda chunk=chunk: response.write(chunk))  # type: ignore[misc]
+                await self._send(partial(response.write, chunk))
         except AnswerCutError as error:
             _log.error("answer_cut", request=self.request_id, reason=str(error))
             self._cut()
@@ -155,7 +168,7 @@ class Exchange:
         return response
 
     async def _send(self, step: Callable[[], Awaitable[object]]) -> None:
-        if self._client_gone:
+        if self._is_cut:
             return
         try:
             async with asyncio.timeout(IDLE_SECONDS):
@@ -166,10 +179,18 @@ class Exchange:
                 raise ClientGoneError from None
 
     def _cut(self) -> None:
-        """Close the connection without the end that a complete answer has."""
-        self._client_gone = True
-        if self._request.transport is not None:
-            self._request.transport.close()
+        """Close the connection without the end that a complete answer has.
+
+        In HTTP/1.0 the end of the connection is that end: there it is reset.
+        """
+        self._is_cut = True
+        transport = self._request.transport
+        if transport is None:
+            return
+        if self._request.version < HttpVersion11:
+            transport.abort()
+        else:
+            transport.close()
 
     def audit_event(self, now: datetime) -> AuditEvent | None:
         """Return what the audit keeps of the exchange; None for what is but a step of something."""
@@ -210,6 +231,7 @@ class Exchange:
             protocol=_protocol_version(self._request),
             status=self._response.status if self._response else None,
             code=self.refusal.code if self.refusal else None,
+            reason=self.refusal.sentence if self.refusal else None,
             complete=self._complete or self.refusal is not None,
             bytes_in=self._bytes_in,
             bytes_out=self._bytes_out,

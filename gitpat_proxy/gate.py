@@ -109,6 +109,10 @@ class Gate:
             return exchange.refuse(refuse(Code.UNAVAILABLE))
         except ClientGoneError:
             raise ConnectionResetError from None
+        except Exception:
+            # The outermost edge: whatever fails is refused, and its cause is in the log.
+            _log.exception("failed", request=exchange.request_id)
+            return exchange.refuse(refuse(Code.INTERNAL))
         finally:
             exchange.log()
 
@@ -124,7 +128,7 @@ class Gate:
         found = await self._tokens.find(secret)
         if found is not None:
             return found
-        if seconds := self._throttle.retry_after(address, digest_of(secret)):
+        if seconds := self._throttle.count_unknown(address, digest_of(secret)):
             raise RefusedError(refuse(Code.THROTTLED, address=address, retry_after=seconds))
         raise RefusedError(refuse(Code.TOKEN_UNKNOWN))
 

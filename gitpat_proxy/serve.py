@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import structlog
 from aiohttp import web
@@ -18,22 +18,23 @@ _SHUTDOWN_SECONDS = 2.0
 """How long aiohttp waits at the end, twice: for what is under way, and for what it then cancels.
 
 A push that has arrived takes what it needs."""
+_KEEPALIVE_SECONDS = 75.0
+"""How long a connection may be idle, or take to send a request's head."""
 _LINGERING_SECONDS = 2.0
 """How long the rest of a refused request's body is read, so that the refusal can be."""
 
 _log = structlog.get_logger()
 
 
-async def serve(config: Config, clock: Clock, started: Callable[[], None] = lambda: None) -> None:
+async def serve(config: Config, clock: Clock, started: Callable[[], Awaitable[None]]) -> None:
     """Serve until SIGTERM or SIGINT; call `started` when the sockets listen.
 
-    Raises OSError, ssl.SSLError or DatabaseError, with a sentence, if it can't begin.
+    Raises OSError or DatabaseError, with a sentence, if it can't begin.
     """
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    database = Database(config.database)
-    try:
+    async with Database(config.database) as database:
         await _prepare(database)
         runner = web.AppRunner(
             make_app(config, database, clock),
@@ -41,26 +42,28 @@ async def serve(config: Config, clock: Clock, started: Callable[[], None] = lamb
             # git inflates bodies itself; aiohttp would do it and leave the header.
             auto_decompress=False,
             handler_cancellation=True,
+            keepalive_timeout=_KEEPALIVE_SECONDS,
             lingering_time=_LINGERING_SECONDS,
             shutdown_timeout=_SHUTDOWN_SECONDS,
         )
         await runner.setup()
         try:
             await _listen(runner, config)
-            started()
+            await started()
             await stop.wait()
             _log.info("stopping")
         finally:
             await runner.cleanup()
-    finally:
-        await database.close()
 
 
 def tls_context(tls: Tls) -> ssl.SSLContext:
-    """Return a context for TLS 1.2 and later; raise OSError or ssl.SSLError if the files don't do."""
+    """Return a context for TLS 1.2 and later; raise OSError with a sentence if the files don't do."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(tls.certificate, tls.key)
+    try:
+        context.load_cert_chain(tls.certificate, tls.key)
+    except OSError as error:
+        raise OSError(f"tls: {tls.certificate} and {tls.key} can't be used: {error}") from None
     return context
 
 

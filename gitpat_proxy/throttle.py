@@ -10,6 +10,9 @@ from limits.strategies import FixedWindowRateLimiter
 
 from gitpat_proxy.access.address import Address
 
+_MOST_REMEMBERED = 100_000
+"""Beyond so many addresses and tokens within a minute the count begins anew: memory is bounded."""
+
 
 class Throttle:
     """Counts distinct unknown tokens by address, IPv6 by /64, which is what one customer has.
@@ -18,11 +21,12 @@ class Throttle:
     """
 
     def __init__(self, unknown_tokens_per_minute: int) -> None:
-        self._limiter = FixedWindowRateLimiter(MemoryStorage())
+        self._storage = MemoryStorage()
+        self._limiter = FixedWindowRateLimiter(self._storage)
         self._limit = RateLimitItemPerMinute(unknown_tokens_per_minute)
         self._once = RateLimitItemPerMinute(1)
 
-    def retry_after(self, address: Address | None, digest: bytes) -> int | None:
+    def count_unknown(self, address: Address | None, digest: bytes) -> int | None:
         """Count an unknown token by its digest.
 
         Return None as long as the address may go on, else after how many seconds it may again. A
@@ -30,6 +34,8 @@ class Throttle:
         """
         if address is None:
             return None
+        if len(self._storage.storage) > _MOST_REMEMBERED:
+            self._storage.reset()
         network = str(ip_network(f"{address}/64", strict=False) if address.version == 6 else address)
         if self._limiter.test(self._limit, network):
             if self._limiter.hit(self._once, network, digest.hex()):

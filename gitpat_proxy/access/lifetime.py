@@ -3,14 +3,17 @@
 import re
 from datetime import UTC, date, datetime, time, timedelta
 
-ACCEPTED = "90d, 12h, 30m, a date (2027-01-31), a time (2027-01-31T12:00:00Z) or never"
-_DURATION = re.compile(r"(?P<number>[0-9]{1,6})(?P<unit>[mhdw])")
+_DURATION = re.compile(r"(?P<number>[0-9]{1,5})(?P<unit>[mhdw])")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _UNITS = {
     "m": timedelta(minutes=1),
     "h": timedelta(hours=1),
     "d": timedelta(days=1),
     "w": timedelta(weeks=1),
 }
+_ACCEPTED = "90d, 12h, 30m, a date (2027-01-31), a time (2027-01-31T12:00:00Z)"
+_DAY_BEGINS = time(0, 0, 0)
+_DAY_ENDS = time(23, 59, 59)
 
 
 def duration_of(text: str) -> timedelta:
@@ -26,45 +29,43 @@ def lifetime_of(text: str) -> timedelta | None:
     return None if text == "never" else duration_of(text)
 
 
-def moment_of(text: str, now: datetime) -> datetime:
-    """Read a duration from now on, a time, or a date: the last second of that day in UTC.
+def beginning_of(text: str, now: datetime) -> datetime | None:
+    """Return from when on a token is valid, None (`any`) for no such limit.
 
-    A time without an offset is UTC. Raises ValueError with a sentence.
+    A date begins with its day, in UTC. Raises ValueError with a sentence.
     """
-    try:
-        if _DURATION.fullmatch(text):
-            return now + duration_of(text)
-        if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
-            return datetime.combine(date.fromisoformat(text), time(23, 59, 59), UTC)
-        moment = datetime.fromisoformat(text)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise ValueError(f"{text!r} is no time that can be used; accepted: {ACCEPTED}") from None
+    return None if text == "any" else _moment(text, now, _DAY_BEGINS, f"{_ACCEPTED} or any")
 
 
-def expiry_of(text: str, now: datetime, longest: timedelta | None) -> datetime | None:
-    """Return when a token made or edited now ends, None for never.
+def expiry_of(text: str, now: datetime, longest: str) -> datetime | None:
+    """Return when a token made or edited now ends, None (`never`) for never.
 
-    Raises ValueError with a sentence if that has passed already or is later than `longest` from now
-    (None: no limit).
+    A date ends with its day, in UTC. Raises ValueError with a sentence if that has passed already,
+    or is further ahead than `longest`: a duration, or `never` for no limit. The date that far ahead
+    is meant to be accepted, until its end.
     """
-    expires_at = None if text == "never" else moment_of(text, now)
+    expires_at = None if text == "never" else _moment(text, now, _DAY_ENDS, f"{_ACCEPTED} or never")
     if expires_at is not None and expires_at <= now:
-        raise ValueError(f"{text} has passed already; accepted: {ACCEPTED}")
-    if longest is None:
+        raise ValueError(f"{text} has passed already; accepted: {_ACCEPTED} or never")
+    most = lifetime_of(longest)
+    if most is None:
         return expires_at
     if expires_at is None:
-        raise ValueError(f"tokens without end are off here; the longest lifetime is {_words(longest)}")
-    if expires_at > _latest(now, longest, by_date=len(text) == len("2027-01-31")):
-        raise ValueError(f"{text} is too long; the longest lifetime is {_words(longest)}")
+        raise ValueError(f"tokens without end are off here; the longest lifetime is {longest}")
+    latest = datetime.combine(now + most, _DAY_ENDS, UTC) if _DATE.fullmatch(text) else now + most
+    if expires_at > latest:
+        raise ValueError(f"{text} is too long; the longest lifetime is {longest}")
     return expires_at
 
 
-def _latest(now: datetime, longest: timedelta, *, by_date: bool) -> datetime:
-    """A date as far ahead as the longest lifetime is meant to be accepted, until its last second."""
-    return now + longest + (timedelta(days=1) if by_date else timedelta())
-
-
-def _words(duration: timedelta) -> str:
-    days, rest = divmod(duration, timedelta(days=1))
-    return f"{days}d" if not rest else f"{int(duration / timedelta(minutes=1))}m"
+def _moment(text: str, now: datetime, time_of_date: time, accepted: str) -> datetime:
+    """Read a duration from now on, a date, or a time, which without an offset is UTC."""
+    try:
+        if _DURATION.fullmatch(text):
+            return now + duration_of(text)
+        if _DATE.fullmatch(text):
+            return datetime.combine(date.fromisoformat(text), time_of_date, UTC)
+        moment = datetime.fromisoformat(text).replace(microsecond=0)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ValueError(f"{text!r} is no time that can be used; accepted: {accepted}") from None

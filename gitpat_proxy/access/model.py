@@ -1,7 +1,7 @@
-"""Accounts and tokens, as everything above the store sees them."""
+"""Accounts, tokens and the audit's events, as everything above the store sees them."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
@@ -37,18 +37,18 @@ class Token:
 
     id: str
     account: str
-    name: str
-    scopes: frozenset[str]
-    addresses: tuple[Network, ...] | None
     created_at: datetime
-    not_before: datetime | None
-    expires_at: datetime | None
-    last_used_at: datetime | None
-    last_used_from: str | None
-    revoked_at: datetime | None
-    revoked_by: str | None
-    revoked_reason: str | None
     hint: str
+    name: str = ""
+    scopes: frozenset[str] = frozenset()
+    addresses: tuple[Network, ...] | None = None
+    not_before: datetime | None = None
+    expires_at: datetime | None = None
+    last_used_at: datetime | None = None
+    last_used_from: str | None = None
+    revoked_at: datetime | None = None
+    revoked_by: str | None = None
+    revoked_reason: str | None = None
 
     def status(self, now: datetime) -> Status:
         """Revoked outlasts expired; a token is expired from its `expires_at` on."""
@@ -64,3 +64,28 @@ class Token:
     def label(self) -> str:
         """How the token is named to its owner."""
         return f'"{self.name}" ({self.id})'
+
+
+@dataclass(frozen=True)
+class AuditEvent:
+    """Who did what, when, with which token, to what, from where; `details` is plain JSON data."""
+
+    at: datetime
+    event: str
+    account: str | None = None
+    token: str | None = None
+    repository: str | None = None
+    address: str | None = None
+    request: str | None = None
+    details: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class AuditFilter:
+    """What to look for; None: whatever."""
+
+    since: datetime | None = None
+    token: str | None = None
+    account: str | None = None
+    repository: str | None = None
+    after_id: int = 0

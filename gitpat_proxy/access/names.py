@@ -4,7 +4,7 @@ import re
 import unicodedata
 
 _ACCOUNT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
-LONGEST_TEXT = 100
+_LONGEST_TEXT = 100
 
 
 def checked_account_name(name: str) -> str:
@@ -24,8 +24,8 @@ def checked_text(text: str, what: str) -> str:
     or a browser would act on: git shows these texts to people as they are.
     """
     text = text.strip()
-    if not 1 <= len(text) <= LONGEST_TEXT:
-        raise ValueError(f"{what} has 1 to {LONGEST_TEXT} characters")
+    if not 1 <= len(text) <= _LONGEST_TEXT:
+        raise ValueError(f"{what} has 1 to {_LONGEST_TEXT} characters")
     if any(unicodedata.category(character) in _UNSAFE for character in text):
         raise ValueError(f"{what} may have no line breaks and no control or invisible characters")
     return text

@@ -29,43 +29,43 @@ def decide(attempt: Attempt, missing_scope_status: int = 401) -> Refusal | None:
     """
     return (
         decide_alive(attempt.token, attempt.account, attempt.now)
-        or _address_allowed(attempt)
-        or _scope_granted(attempt, missing_scope_status)
+        or _refusal_by_address(attempt)
+        or _refusal_by_scope(attempt, missing_scope_status)
     )
 
 
 def decide_alive(token: Token, account: Account, now: datetime) -> Refusal | None:
     """Return why the token opens nothing at all at that time, None if it may open something."""
-    if refusal := _token_alive(token, now):
+    if refusal := _refusal_by_state(token, now):
         return refusal
     if account.disabled_at is not None:
         return refuse(Code.ACCOUNT_DISABLED, account=account.name, token=token.label)
     return None
 
 
-def _token_alive(token: Token, now: datetime) -> Refusal | None:
+def _refusal_by_state(token: Token, now: datetime) -> Refusal | None:
     match token.status(now):
         case Status.REVOKED:
             reason = f": {token.revoked_reason}" if token.revoked_reason else ""
             return refuse(
-                Code.TOKEN_REVOKED, token=token.label, date=_day(token.revoked_at), reason=reason
+                Code.TOKEN_REVOKED, token=token.label, date=_time(token.revoked_at), reason=reason
             )
         case Status.EXPIRED:
-            return refuse(Code.TOKEN_EXPIRED, token=token.label, date=_day(token.expires_at))
+            return refuse(Code.TOKEN_EXPIRED, token=token.label, date=_time(token.expires_at))
         case Status.PENDING:
-            return refuse(Code.TOKEN_NOT_YET_VALID, token=token.label, date=_day(token.not_before))
+            return refuse(Code.TOKEN_NOT_YET_VALID, token=token.label, date=_time(token.not_before))
         case Status.ACTIVE:
             return None
 
 
-def _address_allowed(attempt: Attempt) -> Refusal | None:
+def _refusal_by_address(attempt: Attempt) -> Refusal | None:
     allowed, address = attempt.token.addresses, attempt.address
     if allowed is None or (address and any(address in network for network in allowed)):
         return None
     return refuse(Code.ADDRESS_DENIED, token=attempt.token.label, address=address or "of a local socket")
 
 
-def _scope_granted(attempt: Attempt, missing_scope_status: int) -> Refusal | None:
+def _refusal_by_scope(attempt: Attempt, missing_scope_status: int) -> Refusal | None:
     operation, token = attempt.operation, attempt.token
     if operation.scope in granted_by(token.scopes):
         return None
@@ -79,5 +79,5 @@ def _scope_granted(attempt: Attempt, missing_scope_status: int) -> Refusal | Non
     )
 
 
-def _day(moment: datetime | None) -> str:
-    return f"{moment:%Y-%m-%d %H:%M} UTC" if moment else "an unknown date"
+def _time(moment: datetime | None) -> str:
+    return f"{moment:%Y-%m-%d %H:%M} UTC" if moment else "never"

@@ -26,6 +26,7 @@ class Code(StrEnum):
     UNAVAILABLE = "unavailable"
     NOT_GIT = "not_git"
     METHOD_NOT_ALLOWED = "method_not_allowed"
+    INTERNAL = "internal"
     BAD_REQUEST = "bad_request"
     MEDIA_TYPE = "media_type"
 
@@ -100,19 +101,21 @@ _TABLE: dict[Code, tuple[int, str]] = {
     Code.UNAVAILABLE: (503, "This proxy can't look up tokens at the moment; tell those who run it."),
     Code.NOT_GIT: (404, "Git uses no such address."),
     Code.METHOD_NOT_ALLOWED: (405, "Git asks this address with {allow}."),
+    Code.INTERNAL: (500, "This proxy failed in a way that it should not; tell those who run it."),
     Code.BAD_REQUEST: (400, "The request can't be forwarded: {what}."),
     Code.MEDIA_TYPE: (415, "The body is not of the kind that Git sends here: {what}."),
 }
 
 
-def refuse(code: Code, *, status: int | None = None, **facts: object) -> Refusal:
-    """Make a refusal from the table; `facts` fill its sentence, `status` replaces its status."""
+def refuse(
+    code: Code,
+    *,
+    status: int | None = None,
+    retry_after: int | None = None,
+    allow: str | None = None,
+    **facts: object,
+) -> Refusal:
+    """Make a refusal from the table; the other arguments fill its sentence, `status` its status."""
     table_status, sentence = _TABLE[code]
-    retry_after, allow = facts.get("retry_after"), facts.get("allow")
-    return Refusal(
-        code,
-        status or table_status,
-        sentence.format(**facts),
-        retry_after=retry_after if isinstance(retry_after, int) else None,
-        allow=allow if isinstance(allow, str) else None,
-    )
+    text = sentence.format(retry_after=retry_after, allow=allow, **facts)
+    return Refusal(code, status or table_status, text, retry_after, allow)

@@ -10,6 +10,11 @@ def time_text(moment: datetime | None) -> str | None:
     return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" if moment else None
 
 
+def address_texts(token: Token) -> list[str] | None:
+    """Return the networks that the token may be used from, None for any."""
+    return None if token.addresses is None else [str(network) for network in token.addresses]
+
+
 def token_object(token: Token, now: datetime) -> dict[str, object]:
     """Return what may be shown of a token; its secret is not in it. None: no limit, or never."""
     return {
@@ -19,7 +24,7 @@ def token_object(token: Token, now: datetime) -> dict[str, object]:
         "scopes": sorted(token.scopes),
         "repositories": None,
         "refs": None,
-        "addresses": [str(network) for network in token.addresses] if token.addresses else None,
+        "addresses": address_texts(token),
         "uses_left": None,
         "status": token.status(now).value,
         "created_at": time_text(token.created_at),

@@ -6,16 +6,16 @@ import secrets
 import string
 import zlib
 
-PREFIX = "gpat_"
+_PREFIX = "gpat_"
 _ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _RANDOM_LENGTH = 40
 _CHECKSUM_LENGTH = 6
-_FORM = re.compile(f"{PREFIX}[0-9A-Za-z]{{{_RANDOM_LENGTH + _CHECKSUM_LENGTH}}}")
+_FORM = re.compile(f"{_PREFIX}[0-9A-Za-z]{{{_RANDOM_LENGTH + _CHECKSUM_LENGTH}}}")
 
 
 def make_secret() -> str:
     """Return a new secret: prefix, 238 random bits, checksum."""
-    body = PREFIX + "".join(secrets.choice(_ALPHABET) for _ in range(_RANDOM_LENGTH))
+    body = _PREFIX + "".join(secrets.choice(_ALPHABET) for _ in range(_RANDOM_LENGTH))
     return body + _checksum(body)
 
 
@@ -33,7 +33,7 @@ def digest_of(secret: str) -> bytes:
 
 def hint_of(secret: str) -> str:
     """Return what may be shown of the secret later: `gpat_…` and its last four characters."""
-    return f"{PREFIX}…{secret[-4:]}"
+    return f"{_PREFIX}…{secret[-4:]}"
 
 
 def without_secrets(text: str) -> str:

@@ -26,8 +26,7 @@ def environment(
     did not send.
     """
     operation = call.operation
-    variables = {name: value for name, value in inherited.items() if _INHERITED.fullmatch(name)}
-    variables |= {
+    variables = inherited_variables(inherited) | {
         "GATEWAY_INTERFACE": "CGI/1.1",
         "SERVER_PROTOCOL": "HTTP/1.1",
         "REQUEST_METHOD": operation.method,
@@ -48,6 +47,11 @@ def environment(
     if _GIT_PROTOCOL.fullmatch(call.headers.get("git-protocol", "")):
         variables["GIT_PROTOCOL"] = call.headers["git-protocol"]
     return variables
+
+
+def inherited_variables(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return those of the proxy's own environment that git may have."""
+    return {name: value for name, value in variables.items() if _INHERITED.fullmatch(name)}
 
 
 def split_head(output: bytes) -> tuple[bytes, bytes] | None:

@@ -4,14 +4,14 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 import structlog
 
 from gitpat_proxy.backends.base import BodyCutError
 from gitpat_proxy.backends.pipes import InputPipe, OutputPipe
 
-_CLEANUP_SECONDS = 5.0
+_CLEANUP_SECONDS = 4.0
 """How long git may take to remove what a push left that its client did not complete."""
 _TERMINATE_SECONDS = 2.0
 _LONGEST_ERROR_OUTPUT = 16 * 1024
@@ -47,8 +47,7 @@ class GitProcess:
         except BaseException:
             pipes.close()
             raise
-        finally:
-            pipes.passed_on()
+        pipes.passed_on()
         return cls(process, pipes, request_id)
 
     def feed(self, body: AsyncIterator[bytes]) -> None:
@@ -69,7 +68,7 @@ class GitProcess:
         await self._terminate()
         self._reading_errors.cancel()
         await asyncio.wait([self._reading_errors])
-        self._pipes.errors.close()
+        self._pipes.close()
 
     async def exit_code(self) -> int:
         """Wait for its end; negative: the signal that ended it."""
@@ -85,9 +84,15 @@ class GitProcess:
         except BrokenPipeError:
             return
         except BodyCutError:
-            asyncio.get_running_loop().call_later(_CLEANUP_SECONDS, self._signal, signal.SIGKILL)
+            self._end_soon()
+        except asyncio.CancelledError:
+            self._end_soon()
+            raise
         finally:
             self._pipes.input.close()
+
+    def _end_soon(self) -> None:
+        asyncio.get_running_loop().call_later(_CLEANUP_SECONDS, self._signal, signal.SIGKILL)
 
     async def _terminate(self) -> None:
         if self._process.returncode is not None:
@@ -114,12 +119,14 @@ class GitProcess:
 
 
 class Pipes:
-    """The three pipes of a child."""
+    """The three pipes of a child; raises OSError, and leaves none, where they can't all be had."""
 
     def __init__(self) -> None:
-        self.input = InputPipe.open()
-        self.output = OutputPipe.open()
-        self.errors = OutputPipe.open()
+        with ExitStack() as opened:
+            self.input = opened.enter_context(InputPipe.open())
+            self.output = opened.enter_context(OutputPipe.open())
+            self.errors = opened.enter_context(OutputPipe.open())
+            self._opened = opened.pop_all()
 
     def passed_on(self) -> None:
         """Close the child's ends, which it has now."""
@@ -127,6 +134,5 @@ class Pipes:
             pipe.passed_on()
 
     def close(self) -> None:
-        """Close the proxy's ends."""
-        for pipe in (self.input, self.output, self.errors):
-            pipe.close()
+        """Close what is still open of the proxy's ends."""
+        self._opened.close()

@@ -15,9 +15,16 @@ from gitpat_proxy.backends.base import (
     Finding,
     answer_headers,
 )
-from gitpat_proxy.backends.cgi import CgiHeadError, environment, parse_head, split_head
+from gitpat_proxy.backends.cgi import (
+    CgiHeadError,
+    environment,
+    inherited_variables,
+    parse_head,
+    split_head,
+)
 from gitpat_proxy.backends.git_process import GitProcess
 from gitpat_proxy.git.body import GZIP
+from gitpat_proxy.git.operation import repository_name
 
 
 class HttpBackend:
@@ -60,13 +67,18 @@ class HttpBackend:
     async def check(self) -> Finding:
         """Have git advertise the refs of one repository below the folder."""
         part = f"repositories {self._root}"
-        repositories = await asyncio.to_thread(lambda: list(repositories_below(self._root, 1000)))
+        repositories = await asyncio.to_thread(repositories_below, self._root, 1000)
         if not repositories:
             return Finding(part, True, "no repository in it yet")
         first = repositories[0]
-        command = ["git", "upload-pack", "--advertise-refs", "."]
         result = await asyncio.to_thread(
-            subprocess.run, command, cwd=self._root / first, capture_output=True, check=False, timeout=30
+            subprocess.run,
+            ["git", "upload-pack", "--advertise-refs", "."],
+            cwd=self._root / first,
+            env=inherited_variables(os.environ),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
         )
         if result.returncode != 0:
             [said, *_] = result.stderr.decode("utf-8", "replace").splitlines() or ["it does not say why"]
@@ -102,7 +114,7 @@ def git_directory(root: Path, path: tuple[str, ...]) -> str | None:
     `name` and `name.git` both find `name.git`, `name` or `name/.git`, in this order, so that both
     are always the same one. What links lead out of `root`, a `.git` file included, is not there.
     """
-    name = "/".join(path).removesuffix(".git")
+    name = repository_name(path)
     for candidate in (f"{name}.git", name, f"{name}/.git"):
         directory = root / candidate
         try:

@@ -6,33 +6,37 @@ from contextlib import asynccontextmanager
 from urllib.parse import quote
 
 import aiohttp
+import structlog
 from yarl import URL
 
 from gitpat_proxy.access.refusal import Code, Refusal, RefusedError, refuse
 from gitpat_proxy.backends.base import (
     Answer,
     AnswerCutError,
+    BodyCutError,
     Call,
     Finding,
     answer_headers,
     content_type_of,
 )
-from gitpat_proxy.config.model import Route
+from gitpat_proxy.config.model import RouteConfig
 from gitpat_proxy.git.operation import Operation
 
 _CONNECT_SECONDS = 10
+
+_log = structlog.get_logger()
 
 
 class Upstream:
     """One pooled session to one server. The caller's credentials and cookies never reach it.
 
-    Made inside a running event loop; raises OSError, ssl.SSLError or KeyError where the
-    configuration's files or variables can't be read.
+    Made inside a running event loop; raises OSError with a sentence where the configuration's files
+    can't be used.
     """
 
-    def __init__(self, route: Route) -> None:
+    def __init__(self, route: RouteConfig) -> None:
         self._base = str(route.upstream)
-        tls = ssl.create_default_context(cafile=route.upstream_ca_file)
+        tls = _tls_context(route)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=tls, limit=0),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -49,7 +53,8 @@ class Upstream:
     @asynccontextmanager
     async def serve(self, call: Call) -> AsyncIterator[Answer]:
         """See Backend.serve."""
-        response = await self._send(call)
+        body = _CuttingBody(call.body)
+        response = body.response = await self._send(call, body.chunks())
         try:
             if refusal := _refusal_of(response, call.operation):
                 raise RefusedError(refusal)
@@ -72,7 +77,7 @@ class Upstream:
     async def close(self) -> None:
         await self._session.close()
 
-    async def _send(self, call: Call) -> aiohttp.ClientResponse:
+    async def _send(self, call: Call, body: AsyncIterator[bytes]) -> aiohttp.ClientResponse:
         operation = call.operation
         path = "/".join(quote(segment, safe="") for segment in call.path)
         url = URL(
@@ -83,24 +88,53 @@ class Upstream:
                 operation.method,
                 url,
                 headers=call.headers,
-                data=call.body if operation.method == "POST" else None,
+                data=body if operation.method == "POST" else None,
                 allow_redirects=False,
             )
         except TimeoutError:
             raise RefusedError(refuse(Code.UPSTREAM_TIMEOUT)) from None
-        except aiohttp.ClientError as error:
+        except (aiohttp.ClientError, ValueError) as error:
+            _log.warning("upstream_failed", request=call.request_id, reason=_words(error))
             raise RefusedError(
                 refuse(Code.UPSTREAM_FAILED, what=f"can't be reached ({type(error).__name__})")
             ) from error
 
 
-def _credentials(route: Route) -> dict[str, str]:
-    password = route.upstream_password
+class _CuttingBody:
+    """A request's body whose early end ends the answer too.
+
+    aiohttp notices that only as long as the answer has not begun; without this a push that its
+    client abandoned would wait for the upstream's timeout.
+    """
+
+    def __init__(self, body: AsyncIterator[bytes]) -> None:
+        self._body = body
+        self.response: aiohttp.ClientResponse | None = None
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        try:
+            async for chunk in self._body:
+                yield chunk
+        except BodyCutError:
+            if self.response is not None:
+                self.response.close()
+            raise
+
+
+def _credentials(route: RouteConfig) -> dict[str, str]:
+    password = route.read_upstream_password()
     if route.upstream_username is None or password is None:
         return {}
     return {
         "Authorization": aiohttp.BasicAuth(route.upstream_username, password, encoding="utf-8").encode()
     }
+
+
+def _tls_context(route: RouteConfig) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=route.upstream_ca_file)
+    except OSError as error:
+        raise OSError(f"upstream_ca_file: {route.upstream_ca_file} can't be used: {error}") from None
 
 
 async def _body(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:

@@ -8,11 +8,12 @@ from typing import Annotated, Any
 import typer
 
 from gitpat_proxy.access.lifetime import duration_of
+from gitpat_proxy.access.model import AuditEvent, AuditFilter
+from gitpat_proxy.access.representation import time_text
 from gitpat_proxy.cli.context import Json, Services, invocation_of
 from gitpat_proxy.cli.output import print_json, words
 from gitpat_proxy.services.audit import search
 from gitpat_proxy.services.clock import utc_now
-from gitpat_proxy.store.audit import AuditEvent, AuditFilter
 
 _FOLLOW_SECONDS = 0.5
 
@@ -58,7 +59,7 @@ def _print_events(events: list[tuple[int, AuditEvent]], last: int, *, as_json: b
 
 
 def _object(row_id: int, event: AuditEvent) -> dict[str, object]:
-    return {"id": row_id} | vars(event) | {"at": event.at.isoformat().replace("+00:00", "Z")}
+    return {"id": row_id} | vars(event) | {"at": time_text(event.at)}
 
 
 def _text(event: AuditEvent) -> str:

@@ -32,8 +32,9 @@ def check(context: typer.Context, as_json: Json = False) -> None:
         findings = [read, *asyncio.run(_findings(config))]
     if as_json:
         print_json([vars(finding) for finding in findings])
-    for finding in findings if not as_json else []:
-        print(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.part}: {finding.detail}")
+    else:
+        for finding in findings:
+            print(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.part}: {finding.detail}")
     if not all(finding.ok for finding in findings):
         raise typer.Exit(1)
 
@@ -60,13 +61,11 @@ def _git() -> Finding:
 
 
 async def _database(config: Config) -> Finding:
-    database = Database(config.database)
-    try:
-        await check_revision(database)
-    except DatabaseError as error:
-        return Finding("database", False, str(error))
-    finally:
-        await database.close()
+    async with Database(config.database) as database:
+        try:
+            await check_revision(database)
+        except DatabaseError as error:
+            return Finding("database", False, str(error))
     return Finding("database", True, f"{config.database}, schema up to date")
 
 

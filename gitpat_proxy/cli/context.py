@@ -3,7 +3,8 @@
 import asyncio
 import getpass
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -58,16 +59,17 @@ class Invocation:
         """Run an action with the services; raises what they raise."""
         return asyncio.run(self._run(action))
 
-    async def _run(self, action: Callable[[Services], Awaitable[Result]]) -> Result:
+    @asynccontextmanager
+    async def services(self) -> AsyncIterator[Services]:
+        """Open the database; raises DatabaseError if it can't be used."""
         config = self.config
-        database = Database(config.database)
-        try:
+        async with Database(config.database) as database:
             await check_revision(database)
-            return await action(
-                Services(database, Accounts(database, utc_now), Tokens(database, utc_now, config))
-            )
-        finally:
-            await database.close()
+            yield Services(database, Accounts(database, utc_now), Tokens(database, utc_now, config))
+
+    async def _run(self, action: Callable[[Services], Awaitable[Result]]) -> Result:
+        async with self.services() as services:
+            return await action(services)
 
 
 def invocation_of(context: typer.Context) -> Invocation:

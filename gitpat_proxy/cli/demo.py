@@ -1,24 +1,22 @@
 """`gitpat-proxy demo`: everything from nothing, to try it out."""
 
-import asyncio
 import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from gitpat_proxy.access.model import Token
+from gitpat_proxy.access.model import Status, Token
 from gitpat_proxy.cli.context import Invocation, Services
 from gitpat_proxy.cli.serve import serve_in_foreground
 from gitpat_proxy.config.model import Config
 from gitpat_proxy.config.values import ListenAddress
 from gitpat_proxy.services.tokens import TokenFacts
-from gitpat_proxy.store import database as store
 
 _ACCOUNT = "demo"
 _COMMITS = 3000
@@ -39,11 +37,11 @@ routes:
 
 
 @dataclass(frozen=True)
-class DemoTokens:
-    """The two tokens of the demo; a secret is there only in the run that made it."""
+class DemoToken:
+    """A token of the demo; its secret is there only in the run that made it."""
 
-    read: tuple[str | None, Token]
-    write: tuple[str | None, Token]
+    token: Token
+    secret: str | None
 
 
 def demo(
@@ -55,14 +53,20 @@ def demo(
     file = directory / "config.yaml"
     if not file.exists():
         (directory / "repositories").mkdir(exist_ok=True)
-        file.write_text(_CONFIG.format(port=port or 8418))
+        file.write_text(_CONFIG.format(port=port or 8418), encoding="utf-8")
     invocation = Invocation(file)
     config = _on_port(invocation.config, port)
     _make_repositories(directory / "repositories")
-    asyncio.run(_upgrade(config))
-    tokens = invocation.run(_tokens)
-    text = _what_to_try(config.public_url, file, tokens)
-    serve_in_foreground(config, lambda: print(text, flush=True))
+
+    async def show() -> None:
+        """Only now, when nothing can go wrong any more, are secrets made and shown."""
+        async with invocation.services() as services:
+            await _ensure_account(services)
+            read = await _token(services, "Demo (read)", "code:read")
+            write = await _token(services, "Demo (write)", "code:write")
+        print(_what_to_try(config.public_url, file, read, write), flush=True)
+
+    serve_in_foreground(config, show)
 
 
 def _on_port(config: Config, port: int | None) -> Config:
@@ -77,42 +81,47 @@ def _on_port(config: Config, port: int | None) -> Config:
     )
 
 
-async def _upgrade(config: Config) -> None:
-    database = store.Database(config.database)
-    try:
-        await store.upgrade(database)
-    finally:
-        await database.close()
-
-
-async def _tokens(services: Services) -> DemoTokens:
-    """Find the demo's tokens, or make them."""
+async def _ensure_account(services: Services) -> None:
     if _ACCOUNT not in {account.name for account in await services.accounts.listed()}:
         await services.accounts.add(_ACCOUNT, administrator=True, service=False, by="demo")
-    return DemoTokens(
-        await _token(services, "Demo (read)", "code:read"),
-        await _token(services, "Demo (write)", "code:write"),
-    )
 
 
-async def _token(services: Services, name: str, scope: str) -> tuple[str | None, Token]:
-    for token in await services.tokens.listed(_ACCOUNT, None):
+async def _token(services: Services, name: str, scope: str) -> DemoToken:
+    """Find the token of that name that is still alive, or make one."""
+    for token in await services.tokens.listed(_ACCOUNT, Status.ACTIVE):
         if token.name == name:
-            return None, token
-    return await services.tokens.create(_ACCOUNT, TokenFacts(name=name, scopes=[scope]), by="demo")
+            return DemoToken(token, None)
+    facts = TokenFacts(name=name, scopes=[scope])
+    secret, token = await services.tokens.create(_ACCOUNT, facts, by="demo")
+    return DemoToken(token, secret)
 
 
 # --- the repositories ----------------------------------------------------------------------------
 
 
 def _make_repositories(folder: Path) -> None:
-    example = folder / "example.git"
-    if not example.exists():
-        _git("init", "--quiet", "--bare", "--initial-branch=main", str(example))
-        _git("-C", str(example), "fast-import", "--quiet", stdin="".join(_history()).encode())
-    own = folder / "gitpat-proxy.git"
-    if (_CHECKOUT / ".git").exists() and not own.exists():
-        _git("clone", "--quiet", "--bare", "--no-local", str(_CHECKOUT), str(own))
+    _make(folder / "example.git", _make_example)
+    if (_CHECKOUT / ".git").exists():
+        _make(folder / "gitpat-proxy.git", _clone_checkout)
+
+
+def _make(path: Path, fill: Callable[[Path], None]) -> None:
+    """Make a repository beside, so that one that is there is complete."""
+    if path.exists():
+        return
+    unfinished = path.with_suffix(".unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    fill(unfinished)
+    unfinished.rename(path)
+
+
+def _make_example(path: Path) -> None:
+    _git("init", "--quiet", "--bare", "--initial-branch=main", str(path))
+    _git("-C", str(path), "fast-import", "--quiet", stdin="".join(_history()).encode())
+
+
+def _clone_checkout(path: Path) -> None:
+    _git("clone", "--quiet", "--bare", "--no-local", str(_CHECKOUT), str(path))
 
 
 def _history() -> Iterator[str]:
@@ -157,22 +166,19 @@ def _git(*arguments: str, stdin: bytes | None = None) -> None:
 # --- what it says --------------------------------------------------------------------------------
 
 
-def _what_to_try(url: str, file: Path, tokens: DemoTokens) -> str:
-    (read_secret, read), (write_secret, write) = tokens.read, tokens.write
-    lines = ["", f"gitpat-proxy serves {file.parent / 'repositories'} at {url}/"]
-    if read_secret and write_secret:
-        lines += _first_steps(url, read_secret, write_secret)
-    else:
-        lines += [
-            "",
-            "The tokens were shown when they were made. A new secret for one of them:",
-            *(_command(file, f"token rotate {token.id}  # {token.name}") for token in (read, write)),
-        ]
-    lines += [
+def _what_to_try(url: str, file: Path, read: DemoToken, write: DemoToken) -> str:
+    lines = [
         "",
-        "Take the right to push away from the token; the next push is refused. Then revoke it:",
-        _command(file, f"token edit {write.id} --scope code:read"),
-        _command(file, f"token revoke {write.id}"),
+        f"gitpat-proxy serves {file.parent / 'repositories'} at {url}/",
+        "",
+        "Paste this into another terminal, line by line. (In earnest, let git ask, and store the token",
+        "in a credential helper: docs/clients.md.)",
+        "",
+        *_steps(file, read, lambda secret: _read_steps(url, secret)),
+        *_steps(file, write, lambda secret: _write_steps(url, secret)),
+        "Take the right to push away from that token; its next push is refused. Then revoke it:",
+        _command(file, f"token edit {write.token.id} --scope code:read"),
+        _command(file, f"token revoke {write.token.id}"),
         "",
         "Who did what:",
         _command(file, "audit"),
@@ -183,26 +189,38 @@ def _what_to_try(url: str, file: Path, tokens: DemoTokens) -> str:
     return "\n".join(lines)
 
 
-def _first_steps(url: str, read: str, write: str) -> list[str]:
-    def address(secret: str) -> str:
-        return f"{url.replace('://', f'://anyone:{secret}@')}/example.git"
-
+def _steps(file: Path, demo_token: DemoToken, steps: Callable[[str], list[str]]) -> list[str]:
+    if demo_token.secret:
+        return [*steps(demo_token.secret), ""]
+    token = demo_token.token
     return [
+        f"The secret of {token.label} was shown when it was made. A new one:",
+        _command(file, f"token rotate {token.id}"),
         "",
-        "Paste this into another terminal, line by line. (In earnest, let git ask, and store the token",
-        "in a credential helper: docs/clients.md.)",
-        "",
+    ]
+
+
+def _read_steps(url: str, secret: str) -> list[str]:
+    return [
         "Clone with the token that may read; its push is refused, with the reason:",
-        f"  git clone {address(read)} demo-read",
+        f"  git clone {_address(url, secret)} demo-read",
         "  git -C demo-read push origin main:refs/heads/mine",
-        "",
+    ]
+
+
+def _write_steps(url: str, secret: str) -> list[str]:
+    return [
         "Clone with the token that may write, commit, push:",
-        f"  git clone {address(write)} demo-write",
+        f"  git clone {_address(url, secret)} demo-write",
         "  git -C demo-write config user.name You",
         "  git -C demo-write config user.email you@example.org",
         '  git -C demo-write commit --allow-empty --message "My first change"',
         "  git -C demo-write push",
     ]
+
+
+def _address(url: str, secret: str) -> str:
+    return f"{url.replace('://', f'://anyone:{secret}@')}/example.git"
 
 
 def _command(file: Path, arguments: str) -> str:

@@ -124,8 +124,8 @@ def revoke(
     )
     if as_json:
         print_json([token_object(token, utc_now()) for token in tokens])
-    for token in tokens if not as_json else []:
-        say(f"The token {token.label} is revoked.")
+    else:
+        say("\n".join(f"The token {token.label} is revoked." for token in tokens))
 
 
 @app.command()

@@ -2,15 +2,20 @@
 
 import yaml
 
-from gitpat_proxy.config.problems import Finding, Location
+from gitpat_proxy.config.problems import Location, Mistake
 
 
 class Document:
-    """A YAML document that knows the line of every key; a key given twice is a finding."""
+    """A YAML document that knows the line of every key; a key given twice is a mistake.
+
+    Every key is text, also where YAML would take it for something else (`on`, `1`). Raises
+    yaml.YAMLError or ValueError for what is no document, or holds itself by an alias.
+    """
 
     def __init__(self, text: str) -> None:
-        self.findings: list[Finding] = []
+        self.mistakes: list[Mistake] = []
         self._lines: dict[Location, int] = {(): 1}
+        self._open: list[yaml.Node] = []
         loader = yaml.SafeLoader(text)
         try:
             node = loader.get_single_node()
@@ -27,6 +32,9 @@ class Document:
         return self._lines[location]
 
     def _walk(self, node: yaml.Node, location: Location) -> None:
+        if node in self._open:
+            raise ValueError(f"what line {node.start_mark.line + 1} begins holds itself")
+        self._open.append(node)
         self._lines.setdefault(location, node.start_mark.line + 1)
         if isinstance(node, yaml.SequenceNode):
             for index, item in enumerate(node.value):
@@ -34,10 +42,13 @@ class Document:
         elif isinstance(node, yaml.MappingNode):
             for key, value in node.value:
                 self._walk_entry(key, value, (*location, str(key.value)))
+        self._open.pop()
 
     def _walk_entry(self, key: yaml.Node, value: yaml.Node, location: Location) -> None:
         line = key.start_mark.line + 1
+        if isinstance(key, yaml.ScalarNode) and key.value != "<<":
+            key.tag = "tag:yaml.org,2002:str"
         if location in self._lines:
-            self.findings.append((location, f"given again on line {line}; give it once"))
+            self.mistakes.append((location, f"given again on line {line}; give it once"))
         self._lines.setdefault(location, line)
         self._walk(value, location)

@@ -10,8 +10,8 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from gitpat_proxy.config.document import Document
-from gitpat_proxy.config.model import Config, Limits, Route, Section, Tls, Tokens
-from gitpat_proxy.config.problems import Finding, Location, config_problems
+from gitpat_proxy.config.model import Config, Limits, RouteConfig, Section, Tls, TokenLifetimes
+from gitpat_proxy.config.problems import Location, Mistake, config_problems
 
 
 @dataclass(frozen=True)
@@ -38,24 +38,27 @@ class ConfigError(Exception):
 def load(file: Path) -> Config:
     """Read a configuration file; raise ConfigError with all its problems."""
     try:
-        text = file.read_text()
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        sentence = "there is no such file; name one with --config or GITPAT_PROXY_CONFIG"
+        raise ConfigError([Problem(file, 1, "", sentence)]) from None
     except (OSError, UnicodeError) as error:
         raise ConfigError([Problem(file, 1, "", f"can't be read: {error}")]) from None
     try:
         document = Document(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise ConfigError([_yaml_problem(file, error)]) from None
-    config, findings = _validate(document.data, file.parent.absolute())
+    config, mistakes = _validate(document.data, file.parent.absolute())
     problems = [
         Problem(file, document.line_of(location), _key(location), message)
-        for location, message in [*document.findings, *findings]
+        for location, message in [*document.mistakes, *mistakes]
     ]
     if problems or config is None:
         raise ConfigError(sorted(problems, key=lambda problem: problem.line))
     return config
 
 
-def _validate(data: object, base: Path) -> tuple[Config | None, list[Finding]]:
+def _validate(data: object, base: Path) -> tuple[Config | None, list[Mistake]]:
     """Validate; where keys are wrong, look between the others as well, so that all is said at once."""
     if not isinstance(data, dict):
         return None, [((), "the file must hold keys, as config.example.yaml does")]
@@ -68,15 +71,15 @@ def _validate(data: object, base: Path) -> tuple[Config | None, list[Finding]]:
     return config, config_problems(config)
 
 
-def _other_problems(data: object, base: Path, wrong: list[Location]) -> list[Finding]:
+def _other_problems(data: object, base: Path, wrong: list[Location]) -> list[Mistake]:
     """Look between the keys of a repaired configuration, wherever nothing was repaired."""
     try:
-        findings = config_problems(Config.model_validate(data, context=base))
+        mistakes = config_problems(Config.model_validate(data, context=base))
     except ValidationError:
         return []
     return [
         (location, message)
-        for location, message in findings
+        for location, message in mistakes
         if not any(location == w[: len(location)] or location[: len(w)] == w for w in wrong)
     ]
 
@@ -107,7 +110,7 @@ def _repaired(data: object, locations: Iterable[Location]) -> object:
     return data
 
 
-def _finding(location: Location, kind: str, message: str) -> Finding:
+def _finding(location: Location, kind: str, message: str) -> Mistake:
     """Turn an error of pydantic's into a sentence that says what is accepted."""
     location = tuple(part for part in location if part not in _TYPE_MARKS)
     section, field = _field_at(location)
@@ -131,9 +134,9 @@ def _field_at(location: Location) -> tuple[type[Section], FieldInfo | None]:
     section: type[Section] = Config
     field: FieldInfo | None = None
     inner: dict[str, type[Section]] = {
-        "routes": Route,
+        "routes": RouteConfig,
         "tls": Tls,
-        "tokens": Tokens,
+        "tokens": TokenLifetimes,
         "limits": Limits,
     }
     for part in location:
@@ -148,7 +151,7 @@ def _key(location: Location) -> str:
     return text.removeprefix(".")
 
 
-def _yaml_problem(file: Path, error: yaml.YAMLError) -> Problem:
+def _yaml_problem(file: Path, error: yaml.YAMLError | ValueError) -> Problem:
     mark = getattr(error, "problem_mark", None)
-    what = getattr(error, "problem", None) or "unreadable"
+    what = getattr(error, "problem", None) or str(error)
     return Problem(file, mark.line + 1 if mark else 1, "", f"no valid YAML: {what}")

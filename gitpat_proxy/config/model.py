@@ -1,13 +1,11 @@
 """The configuration's keys: what there is, what it is by default, and what is accepted."""
 
 import os
-from datetime import timedelta
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
 
-from gitpat_proxy.access.lifetime import lifetime_of
 from gitpat_proxy.config.values import (
     LIFETIME,
     PATH,
@@ -39,7 +37,7 @@ class Tls(Section):
     key: ConfigPath = _accepts(PATH)
 
 
-class Route(Section):
+class RouteConfig(Section):
     """A URL prefix and what serves the repositories below it."""
 
     path: Annotated[str, AfterValidator(read_route_path)] = _accepts(
@@ -60,28 +58,23 @@ class Route(Section):
     def segments(self) -> tuple[str, ...]:
         return tuple(segment for segment in self.path.split("/") if segment)
 
-    @property
-    def upstream_password(self) -> str | None:
+    def read_upstream_password(self) -> str | None:
         """Read the password from where the configuration says; None if it names no place.
 
-        Raises OSError or KeyError if it is not there.
+        Raises OSError, UnicodeError or KeyError if it is not there.
         """
         if self.upstream_password_file:
-            return self.upstream_password_file.read_text().rstrip("\r\n")
+            return self.upstream_password_file.read_text(encoding="utf-8").rstrip("\r\n")
         if self.upstream_password_env:
             return os.environ[self.upstream_password_env]
         return None
 
 
-class Tokens(Section):
+class TokenLifetimes(Section):
     """How long tokens live."""
 
     default_lifetime: str = _accepts(LIFETIME, default="90d")
     longest_lifetime: str = _accepts(LIFETIME, default="365d")
-
-    @cached_property
-    def longest(self) -> timedelta | None:
-        return lifetime_of(self.longest_lifetime)
 
 
 class Limits(Section):
@@ -109,6 +102,6 @@ class Config(Section):
     workers: Literal[1] = _accepts("1 (more processes come with a later version)", default=1)
     missing_scope_status: Literal[401, 403] = _accepts("401 or 403", default=401)
     scopes: dict[str, str] = _accepts("scope names with a description each", default={})
-    routes: tuple[Route, ...] = _accepts("a list of routes, at least one", min_length=1)
-    tokens: Tokens = _accepts("default_lifetime and longest_lifetime", default=Tokens())
+    routes: tuple[RouteConfig, ...] = _accepts("a list of routes, at least one", min_length=1)
+    tokens: TokenLifetimes = _accepts("default_lifetime and longest_lifetime", default=TokenLifetimes())
     limits: Limits = _accepts("operations and unknown_tokens", default=Limits())

@@ -7,13 +7,13 @@ from typing import TypeAlias
 
 from gitpat_proxy.access.lifetime import lifetime_of
 from gitpat_proxy.access.scopes import catalogue_problem
-from gitpat_proxy.config.model import Config, Route, Tls, Tokens
+from gitpat_proxy.config.model import Config, RouteConfig, Tls, TokenLifetimes
 
 Location: TypeAlias = tuple[str | int, ...]
-Finding: TypeAlias = tuple[Location, str]
+Mistake: TypeAlias = tuple[Location, str]
 
 
-def config_problems(config: Config) -> list[Finding]:
+def config_problems(config: Config) -> list[Mistake]:
     """Return what is wrong in a configuration whose keys are each right."""
     return [
         *_exposure_problems(config),
@@ -29,7 +29,7 @@ def config_problems(config: Config) -> list[Finding]:
     ]
 
 
-def _exposure_problems(config: Config) -> Iterator[Finding]:
+def _exposure_problems(config: Config) -> Iterator[Mistake]:
     """A token must not cross a network in clear."""
     if config.tls or config.trusted_proxies:
         return
@@ -43,7 +43,7 @@ def _exposure_problems(config: Config) -> Iterator[Finding]:
             )
 
 
-def _scope_problems(config: Config) -> Iterator[Finding]:
+def _scope_problems(config: Config) -> Iterator[Mistake]:
     for name, description in config.scopes.items():
         if problem := catalogue_problem(name):
             yield ("scopes", name), problem
@@ -51,7 +51,7 @@ def _scope_problems(config: Config) -> Iterator[Finding]:
             yield ("scopes", name), "the description is empty; it is shown to people"
 
 
-def _lifetime_problems(tokens: Tokens) -> Iterator[Finding]:
+def _lifetime_problems(tokens: TokenLifetimes) -> Iterator[Mistake]:
     lifetimes: dict[str, timedelta | None] = {}
     for key in ("default_lifetime", "longest_lifetime"):
         try:
@@ -67,7 +67,7 @@ def _lifetime_problems(tokens: Tokens) -> Iterator[Finding]:
             )
 
 
-def _duplicate_routes(routes: Iterable[Route]) -> Iterator[Finding]:
+def _duplicate_routes(routes: Iterable[RouteConfig]) -> Iterator[Mistake]:
     seen: dict[str, int] = {}
     for index, route in enumerate(routes):
         if route.path in seen:
@@ -78,7 +78,7 @@ def _duplicate_routes(routes: Iterable[Route]) -> Iterator[Finding]:
         seen.setdefault(route.path, index)
 
 
-def _route_problems(route: Route) -> Iterator[Finding]:
+def _route_problems(route: RouteConfig) -> Iterator[Mistake]:
     if (route.repositories is None) == (route.upstream is None):
         yield (), "needs one of repositories (a folder) and upstream (an address), and not both"
     if route.repositories and not route.repositories.is_dir():
@@ -86,7 +86,7 @@ def _route_problems(route: Route) -> Iterator[Finding]:
     yield from _upstream_problems(route)
 
 
-def _upstream_problems(route: Route) -> Iterator[Finding]:
+def _upstream_problems(route: RouteConfig) -> Iterator[Mistake]:
     upstream_keys = [
         key for key in route.model_fields_set if key.startswith("upstream_") and getattr(route, key)
     ]
@@ -110,9 +110,9 @@ def _upstream_problems(route: Route) -> Iterator[Finding]:
         yield from _file_problems("upstream_ca_file", route.upstream_ca_file)
 
 
-def _password_problems(route: Route, key: str) -> Iterator[Finding]:
+def _password_problems(route: RouteConfig, key: str) -> Iterator[Mistake]:
     try:
-        if not route.upstream_password:
+        if not route.read_upstream_password():
             yield (key,), "the password there is empty"
     except KeyError as error:
         yield (key,), f"there is no environment variable {error.args[0]}"
@@ -120,13 +120,13 @@ def _password_problems(route: Route, key: str) -> Iterator[Finding]:
         yield (key,), f"can't be read: {error}"
 
 
-def _tls_problems(tls: Tls | None) -> Iterator[Finding]:
+def _tls_problems(tls: Tls | None) -> Iterator[Mistake]:
     for key in ("certificate", "key") if tls else ():
         for location, message in _file_problems(key, getattr(tls, key)):
             yield ("tls", *location), message
 
 
-def _file_problems(key: str, path: Path) -> Iterator[Finding]:
+def _file_problems(key: str, path: Path) -> Iterator[Mistake]:
     try:
         path.open("rb").close()
     except OSError as error:

@@ -55,7 +55,12 @@ def read_listen(value: object, info: ValidationInfo) -> tuple[ListenAddress, ...
 
 
 def _read_path(value: Path, info: ValidationInfo) -> Path:
-    return _base(info) / value.expanduser()
+    if "\0" in str(value):
+        raise ValueError("no path")
+    try:
+        return _base(info) / value.expanduser()
+    except RuntimeError as error:
+        raise ValueError(str(error)) from None
 
 
 def _base(info: ValidationInfo) -> Path:
@@ -69,6 +74,8 @@ def _read_url(value: str) -> str:
         raise ValueError("no http:// or https:// address")
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError("the address may have no credentials, query or fragment")
+    if parts.port == 0:
+        raise ValueError("0 is no port")
     return value.rstrip("/")
 
 

@@ -9,22 +9,30 @@ from gitpat_proxy.git.pktline import Packet, PktLineDecoder, PktLineError
 _LONGEST_HEAD = 1024 * 1024
 
 
-class HaveReader:
-    """Finds out whether the client told of any commit that it has: a clone has none."""
+class FetchRequestReader:
+    """Reads what the client says: does it want objects, and has it any already.
+
+    A clone has none. In v2 the list of refs is asked for in the same way, by another command.
+    """
 
     def __init__(self) -> None:
-        self.found = False
+        self.wants_objects = False
+        self.has_objects = False
         self._decoder = PktLineDecoder()
         self._ended = False
 
     def feed(self, content: bytes) -> None:
+        """Take the next piece of the body; what is no request is git's to refuse."""
         if self._ended:
             return
         try:
-            self.found = any(_begins(packet, b"have ") for packet in self._decoder.feed(content))
+            for packet in self._decoder.feed(content):
+                self.wants_objects = self.wants_objects or _begins(packet, b"want")
+                if _begins(packet, b"have "):
+                    self.has_objects = self._ended = True
+                    return
         except PktLineError:
             self._ended = True
-        self._ended = self._ended or self.found
 
 
 class PackReader:
@@ -51,20 +59,21 @@ class FetchObserver:
 
     def __init__(self, content_encoding: str) -> None:
         self._content = reader_of(content_encoding)
-        self._haves = HaveReader()
+        self._request = FetchRequestReader()
         self._pack = PackReader()
 
     def asked(self, chunk: bytes) -> None:
-        self._haves.feed(self._content(chunk))
+        self._request.feed(self._content(chunk))
 
     def answered(self, chunk: bytes) -> None:
-        self._pack.feed(chunk)
+        if self._request.wants_objects:
+            self._pack.feed(chunk)
 
     def event(self) -> tuple[str, dict[str, object]] | None:
         """Return "clone" or "fetch"; None where no pack was sent: it was but a part of one."""
         if not self._pack.found:
             return None
-        return ("fetch" if self._haves.found else "clone"), {}
+        return ("fetch" if self._request.has_objects else "clone"), {}
 
 
 def _begins(packet: Packet, word: bytes) -> bool:

@@ -58,7 +58,7 @@ class Operation:
     @property
     def repository(self) -> str:
         """The one name of `repo` and `repo.git`, for policy, audit and log."""
-        return "/".join(self.path).removesuffix(".git")
+        return repository_name(self.path)
 
     @property
     def scope(self) -> str:
@@ -106,6 +106,11 @@ _ENDPOINTS = [
 ]
 
 
+def repository_name(path: tuple[str, ...]) -> str:
+    """Return the name of the repository at a path, the same with and without `.git`."""
+    return "/".join(path).removesuffix(".git")
+
+
 def operation_of(method: str, raw_path: str, raw_query: str) -> Operation:
     """Read a request's method, percent-encoded path and query string.
 
@@ -151,8 +156,8 @@ _UNSAFE = re.compile(r"[/\\\x00-\x1f\x7f-\x9f]")
 
 
 def _check_repository(path: tuple[str, ...]) -> None:
-    """`/-/` is the proxy's own; `.git` is part of no name: it would be an alias, or lead inside."""
-    if path[0] == "-" or ".git" in path:
+    """`/-/` is the proxy's own; `.git` ends no name: it would be an alias, or lead inside."""
+    if path[0] == "-" or ".git" in path or repository_name(path).endswith(".git"):
         raise NotGitError
 
 

@@ -1,10 +1,12 @@
 """pkt-line, the framing of Git's wire protocol (gitprotocol-common, "pkt-line Format")."""
 
+import re
 from collections.abc import Iterator
 from enum import IntEnum
 from typing import TypeAlias
 
 LONGEST = 65520
+_LENGTH = re.compile(b"[0-9a-fA-F]{4}")
 
 
 class Special(IntEnum):
@@ -14,6 +16,8 @@ class Special(IntEnum):
     DELIMITER = 1
     RESPONSE_END = 2
 
+
+_SPECIAL = frozenset(int(special) for special in Special)
 
 Packet: TypeAlias = bytes | Special
 
@@ -51,18 +55,10 @@ class PktLineDecoder:
         finally:
             del self._buffer[:position]
 
-    @property
-    def rest(self) -> bytes:
-        """What was fed and not decoded yet, or follows the packet last yielded."""
-        return bytes(self._buffer)
-
     def _length_at(self, position: int) -> int:
         digits = bytes(self._buffer[position : position + 4])
-        try:
-            length = int(digits, 16) if digits.isalnum() else -1
-        except ValueError:
-            length = -1
-        if length in set(Special) or 4 <= length <= LONGEST:
+        length = int(digits, 16) if _LENGTH.fullmatch(digits) else -1
+        if length in _SPECIAL or 4 <= length <= LONGEST:
             return length
         raise PktLineError(bytes(self._buffer[position:]))
 

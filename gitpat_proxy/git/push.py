@@ -40,20 +40,20 @@ class RefUpdateReader:
         self.updates: list[RefUpdate] = []
         self.capabilities: frozenset[str] = frozenset()
         self._decoder = PktLineDecoder()
-        self._ended = False
+        self.ended = False
 
     def feed(self, content: bytes) -> None:
         """Take the next piece of the body; what is no command list is git's to refuse."""
-        if self._ended:
+        if self.ended:
             return
         try:
             for packet in self._decoder.feed(content):
                 if packet is Special.FLUSH:
-                    self._ended = True
+                    self.ended = True
                     return
                 self._read(packet)
         except PktLineError:
-            self._ended = True
+            self.ended = True
 
     def _read(self, packet: Packet) -> None:
         if isinstance(packet, Special):
@@ -67,24 +67,31 @@ class RefUpdateReader:
 
 
 class ReportReader:
-    """Reads the report-status in a receive-pack answer (gitprotocol-pack, "Report Status")."""
+    """Reads the report-status in a receive-pack answer (gitprotocol-pack, "Report Status").
 
-    def __init__(self, capabilities: frozenset[str]) -> None:
+    `side_band`: the report is multiplexed with what hooks print, in band 1.
+    """
+
+    def __init__(self, *, side_band: bool) -> None:
         self._refused: dict[str, str] = {}
         self._accepted: set[str] = set()
-        self._outer = PktLineDecoder() if "side-band-64k" in capabilities else None
+        self._outer = PktLineDecoder() if side_band else None
         self._inner = PktLineDecoder()
+        self._ended = False
 
     def feed(self, content: bytes) -> None:
-        """Take the next piece of the answer; stops understanding at what is no report."""
+        """Take the next piece of the answer; nothing is understood after what is no report."""
+        if self._ended:
+            return
         try:
-            for packet in self._outer.feed(content) if self._outer else [content]:
-                if self._outer is None:
-                    self._read_report(content)
-                elif isinstance(packet, bytes) and packet[:1] == b"\x01":
+            if self._outer is None:
+                self._read_report(content)
+                return
+            for packet in self._outer.feed(content):
+                if isinstance(packet, bytes) and packet[:1] == b"\x01":
                     self._read_report(packet[1:])
         except PktLineError:
-            return
+            self._ended = True
 
     def _read_report(self, content: bytes) -> None:
         for packet in self._inner.feed(content):
@@ -116,16 +123,22 @@ class PushObserver:
         self._request.feed(self._content(chunk))
 
     def answered(self, chunk: bytes) -> None:
-        self._report = self._report or ReportReader(self._request.capabilities)
+        side_band = "side-band-64k" in self._request.capabilities
+        self._report = self._report or ReportReader(side_band=side_band)
         self._report.feed(chunk)
 
     def event(self) -> tuple[str, dict[str, object]] | None:
-        """Return "push" with its ref updates; None for git's probe, which has none."""
-        report = self._report or ReportReader(frozenset())
+        """Return "push" with its ref updates; None for git's probe, which has none.
+
+        `truncated`: the command list did not end, or is longer than what is looked at.
+        """
+        report = self._report or ReportReader(side_band=False)
         updates = [
             {"ref": update.ref, "old": update.old, "new": update.new, "outcome": outcome.value}
             | ({"reason": reason} if reason else {})
             for update in self._request.updates
             for outcome, reason in [report.outcome_of(update)]
         ]
-        return ("push", {"updates": updates}) if updates else None
+        if not updates:
+            return None
+        return "push", {"updates": updates} | ({} if self._request.ended else {"truncated": True})

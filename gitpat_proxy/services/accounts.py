@@ -1,13 +1,15 @@
 """Accounts: who may own tokens."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
-from gitpat_proxy.access.model import Account, Clock
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gitpat_proxy.access.model import Account, AuditEvent, Clock
 from gitpat_proxy.access.names import checked_account_name
 from gitpat_proxy.services.errors import ServiceError
 from gitpat_proxy.store import accounts as store
 from gitpat_proxy.store import audit
-from gitpat_proxy.store.audit import AuditEvent
 from gitpat_proxy.store.database import Database, DuplicateError
 
 
@@ -47,16 +49,25 @@ class Accounts:
         return await self._set_enabled(name, enabled=True, by=by)
 
     async def _set_enabled(self, name: str, *, enabled: bool, by: str) -> Account:
+        disabled_at = None if enabled else self._clock()
         async with self._database.writing() as connection:
-            account = await store.named(connection, name)
-            if account is None:
-                raise ServiceError(f"there is no account {name}; `account list` shows them")
-            if (account.disabled_at is None) != enabled:
-                await store.set_disabled(connection, name, None if enabled else self._clock())
-                event = "account_enabled" if enabled else "account_disabled"
-                await audit.insert(connection, [self._event(event, name, {"by": by})])
-            changed = await store.named(connection, name)
-        return changed or account
+            account = await existing_account(connection, name)
+            if (account.disabled_at is None) == enabled:
+                return account
+            await store.set_disabled(connection, name, disabled_at)
+            event = "account_enabled" if enabled else "account_disabled"
+            await audit.insert(connection, [self._event(event, name, {"by": by})])
+        return replace(account, disabled_at=disabled_at)
 
     def _event(self, event: str, name: str, details: Mapping[str, object]) -> AuditEvent:
         return AuditEvent(self._clock(), event, account=name, details=details)
+
+
+async def existing_account(connection: AsyncConnection, name: str) -> Account:
+    """Return the account of that name; raises ServiceError if there is none."""
+    account = await store.named(connection, name)
+    if account is None:
+        raise ServiceError(
+            f"there is no account {name}; `account list` shows all, `account add` makes one"
+        )
+    return account

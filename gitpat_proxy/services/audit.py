@@ -7,12 +7,11 @@ from datetime import datetime
 
 import structlog
 
+from gitpat_proxy.access.model import AuditEvent, AuditFilter
 from gitpat_proxy.store import audit, tokens
-from gitpat_proxy.store.audit import AuditEvent, AuditFilter
 from gitpat_proxy.store.database import Database, DatabaseError
 
 _WAIT_SECONDS = 1.0
-_LONGEST_QUEUE = 10_000
 
 _log = structlog.get_logger()
 
@@ -30,9 +29,10 @@ class Recorder:
     other. What can't be written is kept for the next try, up to a bound, and the loss is logged.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, longest_queue: int = 10_000) -> None:
         self._database = database
         self._events: deque[AuditEvent] = deque()
+        self._longest_queue = longest_queue
         self._uses: dict[str, tuple[datetime, str]] = {}
         self._writing = asyncio.Lock()
         self._closing = asyncio.Event()
@@ -40,10 +40,8 @@ class Recorder:
 
     def event(self, event: AuditEvent) -> None:
         """Have the event written soon."""
-        if len(self._events) >= _LONGEST_QUEUE:
-            self._events.popleft()
-            _log.error("audit_event_lost", reason="the database can't be written to")
         self._events.append(event)
+        self._drop_oldest()
 
     def use(self, token_id: str, at: datetime, address: str) -> None:
         """Have it written soon when and from where the token was last used."""
@@ -59,15 +57,25 @@ class Recorder:
             self._uses = {}
             try:
                 await self._write(events, uses)
-            except DatabaseError as error:
-                _log.error("audit_not_written", events=len(events), reason=str(error))
+            except BaseException as error:
                 self._events.extendleft(reversed(events))
                 self._uses = uses | self._uses
+                self._drop_oldest()
+                if not isinstance(error, DatabaseError):
+                    raise
+                _log.error("audit_not_written", waiting=len(self._events), reason=str(error))
 
     async def close(self) -> None:
         """Write the last of it."""
         self._closing.set()
         await self._task
+
+    def _drop_oldest(self) -> None:
+        lost = max(0, len(self._events) - self._longest_queue)
+        for _ in range(lost):
+            self._events.popleft()
+        if lost:
+            _log.error("audit_events_lost", events=lost, reason="the database can't be written to")
 
     async def _write(self, events: list[AuditEvent], uses: dict[str, tuple[datetime, str]]) -> None:
         async with self._database.writing() as connection:
@@ -79,7 +87,11 @@ class Recorder:
                 )
 
     async def _write_regularly(self) -> None:
+        """The outermost edge of a task that nobody waits for: what fails is logged and tried again."""
         while not self._closing.is_set():
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._closing.wait(), _WAIT_SECONDS)
-            await self.flush()
+            try:
+                await self.flush()
+            except Exception:
+                _log.exception("audit_not_written", waiting=len(self._events))

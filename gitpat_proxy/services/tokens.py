@@ -10,15 +10,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gitpat_proxy.access import scopes
 from gitpat_proxy.access.identifier import make_id
-from gitpat_proxy.access.lifetime import expiry_of, moment_of
-from gitpat_proxy.access.model import Account, Clock, Network, Status, Token
+from gitpat_proxy.access.lifetime import beginning_of, expiry_of
+from gitpat_proxy.access.model import Account, AuditEvent, Clock, Network, Status, Token
 from gitpat_proxy.access.names import checked_text
+from gitpat_proxy.access.representation import address_texts, time_text
 from gitpat_proxy.access.secret import digest_of, hint_of, is_well_formed, make_secret
 from gitpat_proxy.config.model import Config
+from gitpat_proxy.services.accounts import existing_account
 from gitpat_proxy.services.errors import ServiceError
-from gitpat_proxy.store import accounts, audit
+from gitpat_proxy.store import audit
 from gitpat_proxy.store import tokens as store
-from gitpat_proxy.store.audit import AuditEvent
 from gitpat_proxy.store.database import Database
 
 
@@ -49,25 +50,14 @@ class Tokens:
         """Return the secret, which exists only now, and the token; raises ServiceError."""
         now = self._now()
         secret = make_secret()
-        expires = facts.expires or self._lifetimes.default_lifetime
-        blank = Token(
-            id=make_id(),
-            account=account,
-            name="",
-            scopes=frozenset(),
-            addresses=None,
-            created_at=now,
-            not_before=None,
-            expires_at=None,
-            last_used_at=None,
-            last_used_from=None,
-            revoked_at=None,
-            revoked_by=None,
-            revoked_reason=None,
-            hint=hint_of(secret),
+        # What is missing is judged as what is empty, but for the expiry, which has a default.
+        facts = replace(
+            facts,
+            name=facts.name or "",
+            scopes=facts.scopes or (),
+            expires=facts.expires or self._lifetimes.default_lifetime,
         )
-        facts = replace(facts, name=facts.name or "", scopes=facts.scopes or (), expires=expires)
-        token = self._with_facts(blank, facts, now)
+        token = self._with_facts(Token(make_id(), account, now, hint_of(secret)), facts, now)
         async with self._database.writing() as connection:
             await _check_owner(connection, account)
             while await store.by_id(connection, token.id):
@@ -85,8 +75,8 @@ class Tokens:
         """Return the tokens of an account, or all; with a status only those, oldest first."""
         now = self._clock()
         async with self._database.reading() as connection:
-            if account is not None and await accounts.named(connection, account) is None:
-                raise ServiceError(f"there is no account {account}; `account list` shows them")
+            if account is not None:
+                await existing_account(connection, account)
             tokens = await store.of_account(connection, account)
         return [token for token in tokens if status in {None, token.status(now)}]
 
@@ -97,6 +87,7 @@ class Tokens:
             before = await _existing(connection, token_id)
             _check_not_over(before, now)
             after = self._with_facts(before, facts, now)
+            _check_not_undone(before, after, now)
             await store.update(connection, after)
             old, new = _facts_of(before), _facts_of(after)
             changes = {key: [old[key], new[key]] for key in new if old[key] != new[key]}
@@ -163,9 +154,9 @@ class Tokens:
         if facts.scopes is not None:
             changes["scopes"] = scopes.checked_scopes(facts.scopes, self._catalogue)
         if facts.expires is not None:
-            changes["expires_at"] = expiry_of(facts.expires, now, self._lifetimes.longest)
+            changes["expires_at"] = expiry_of(facts.expires, now, self._lifetimes.longest_lifetime)
         if facts.not_before is not None:
-            changes["not_before"] = moment_of(facts.not_before, now)
+            changes["not_before"] = beginning_of(facts.not_before, now)
         if facts.addresses is not None:
             changes["addresses"] = _networks(facts.addresses)
         return changes
@@ -189,9 +180,7 @@ async def _existing(connection: AsyncConnection, token_id: str) -> Token:
 
 
 async def _check_owner(connection: AsyncConnection, name: str) -> None:
-    account = await accounts.named(connection, name)
-    if account is None:
-        raise ServiceError(f"there is no account {name}; `account add {name}` makes it")
+    account = await existing_account(connection, name)
     if account.disabled_at is not None:
         raise ServiceError(f"the account {name} is disabled; `account enable {name}` changes that")
 
@@ -202,6 +191,12 @@ def _check_not_over(token: Token, now: datetime) -> None:
         raise ServiceError(
             f"the token {token.label} is {token.status(now)} and stays so; create another one"
         )
+
+
+def _check_not_undone(before: Token, after: Token, now: datetime) -> None:
+    """What has begun does not go back to its beginning."""
+    if before.status(now) is Status.ACTIVE and after.status(now) is Status.PENDING:
+        raise ServiceError(f"the token {before.label} is valid already; revoke it to end that")
 
 
 def _networks(texts: Sequence[str]) -> tuple[Network, ...] | None:
@@ -219,7 +214,7 @@ def _facts_of(token: Token) -> dict[str, object]:
     return {
         "name": token.name,
         "scopes": sorted(token.scopes),
-        "addresses": [str(network) for network in token.addresses] if token.addresses else None,
-        "not_before": token.not_before.isoformat() if token.not_before else None,
-        "expires_at": token.expires_at.isoformat() if token.expires_at else None,
+        "addresses": address_texts(token),
+        "not_before": time_text(token.not_before),
+        "expires_at": time_text(token.expires_at),
     }

@@ -1,38 +1,12 @@
 """Queries on the audit."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Sequence
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gitpat_proxy.access.model import AuditEvent, AuditFilter
 from gitpat_proxy.store.tables import audit
-
-
-@dataclass(frozen=True)
-class AuditEvent:
-    """Who did what, when, with which token, to what, from where; `details` is plain JSON data."""
-
-    at: datetime
-    event: str
-    account: str | None = None
-    token: str | None = None
-    repository: str | None = None
-    address: str | None = None
-    request: str | None = None
-    details: Mapping[str, object] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class AuditFilter:
-    """What to look for; None: whatever."""
-
-    since: datetime | None = None
-    token: str | None = None
-    account: str | None = None
-    repository: str | None = None
-    after_id: int = 0
 
 
 async def insert(connection: AsyncConnection, events: Sequence[AuditEvent]) -> None:

@@ -5,7 +5,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError
@@ -43,7 +43,7 @@ class Database:
     async def reading(self) -> AsyncIterator[AsyncConnection]:
         """Each statement sees what is committed when it runs; raises DatabaseError."""
         async with _sentences(self.path), self.engine.connect() as connection:
-            yield await connection.execution_options(isolation_level="AUTOCOMMIT")
+            yield await connection.execution_options(reading=True)
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncConnection]:
@@ -51,7 +51,10 @@ class Database:
         async with _sentences(self.path), self.engine.begin() as connection:
             yield connection
 
-    async def close(self) -> None:
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
         await self.engine.dispose()
 
 
@@ -68,7 +71,7 @@ def _begin(connection: sa.Connection) -> None:
     A transaction that began by reading and then finds another writer before it can't be continued,
     only failed (SQLite's documentation, "BEGIN IMMEDIATE").
     """
-    if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
+    if not connection.get_execution_options().get("reading"):
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
@@ -136,3 +139,4 @@ async def upgrade(database: Database) -> None:
         raise DatabaseError(f"the database {database.path} can't be made: {error.strerror}") from None
     async with database.writing() as connection:
         await connection.run_sync(run)
+    await check_revision(database)

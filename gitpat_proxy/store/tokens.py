@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gitpat_proxy.access.model import Account, Token
+from gitpat_proxy.access.representation import address_texts
 from gitpat_proxy.store.accounts import account_of
 from gitpat_proxy.store.tables import accounts, tokens
 
@@ -94,7 +95,7 @@ def _editable(token: Token) -> dict[str, object]:
     return {
         "name": token.name,
         "scopes": sorted(token.scopes),
-        "addresses": None if token.addresses is None else [str(n) for n in token.addresses],
+        "addresses": address_texts(token),
         "not_before": token.not_before,
         "expires_at": token.expires_at,
     }

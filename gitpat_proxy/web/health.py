@@ -1,11 +1,10 @@
 """Is it alive, and can it serve: for load balancers and process managers."""
 
-import asyncio
+import shutil
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from gitpat_proxy.backends.http_backend import http_backend_program
 from gitpat_proxy.store.database import Database, DatabaseError, check_revision
 
 
@@ -18,14 +17,19 @@ def ready(database: Database) -> Callable[[web.Request], Awaitable[web.Response]
     """Return a handler that tries the database and git; 503 says that one fails, not how."""
 
     async def handler(_request: web.Request) -> web.Response:
-        try:
-            await check_revision(database)
-            await asyncio.to_thread(http_backend_program)
-        except (DatabaseError, FileNotFoundError):
-            return web.Response(status=503, text="not ready; `gitpat-proxy check` says why\n")
-        return web.Response(text="ready\n")
+        if shutil.which("git") and await _usable(database):
+            return web.Response(text="ready\n")
+        return web.Response(status=503, text="not ready; `gitpat-proxy check` says why\n")
 
     return handler
+
+
+async def _usable(database: Database) -> bool:
+    try:
+        await check_revision(database)
+    except DatabaseError:
+        return False
+    return True
 
 
 async def nothing_here(_request: web.Request) -> web.Response:

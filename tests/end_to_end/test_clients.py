@@ -86,8 +86,7 @@ def test_gits_own_helpers(shared_proxy: Proxy, address: str, helper: str) -> Non
             git("credential-cache", "exit")
 
 
-def test_gits_helper_over_a_url_without_username(shared_proxy: Proxy, address: str) -> None:
-    """A username in the address changes nothing."""
+def test_a_username_in_the_address_changes_nothing(shared_proxy: Proxy, address: str) -> None:
     git = shared_proxy.git("code:read", home="named")
     git("ls-remote", address.replace("://", "://somebody@"))
 

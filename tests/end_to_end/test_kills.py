@@ -6,19 +6,18 @@ import sqlite3
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from gitpat_proxy.git.pktline import pkt_line
-from tests.support.git import Git, commit, make_repository
+from tests.support.git import Git, commit, kill, make_repository
 from tests.support.proxy import Proxy, wait_until
 from tests.support.raw import basic, connect, request_bytes
 from tests.support.relay import StallingRelay
 
-CLEANUP_SECONDS = 8
-"""git gets 5 s to undo what a client began."""
+CLEANUP_SECONDS = 5
+"""git gets 4 s to undo what a client began."""
 
 
 def repository_of(proxy: Proxy) -> Path:
@@ -32,14 +31,6 @@ def fill(git: Git, work: Path, megabytes: int) -> None:
 def cloned(proxy: Proxy, git: Git) -> Path:
     git("clone", "--quiet", f"{proxy.url}/team/app", "work")
     return git.home / "work"
-
-
-def kill(process: "subprocess.Popen[bytes]") -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    assert process.stdout
-    process.stdout.close()
 
 
 def assert_nothing_left(proxy: Proxy) -> None:
@@ -60,7 +51,7 @@ def stalled_push(proxy: Proxy) -> Iterator[tuple[Git, "subprocess.Popen[bytes]"]
     git = proxy.git("code:write")
     work = cloned(proxy, git)
     fill(git, work, 16)
-    relay = StallingRelay(proxy.port, 4 * 1024 * 1024)
+    relay = StallingRelay(proxy.port, client_bytes=4 * 1024 * 1024)
     push = git.start("push", f"http://127.0.0.1:{relay.port}/team/app", "main:killed", cwd=work)
     wait_until(relay.stalled.is_set, what="a push in the middle")
     wait_until(lambda: any(repository_of(proxy).glob("objects/tmp_objdir*")), what="objects")
@@ -73,11 +64,17 @@ def test_a_client_killed_in_a_clone(proxy: Proxy) -> None:
     work = cloned(proxy, git)
     fill(git, work, 40)
     git("push", "--quiet", "origin", "main", cwd=work)
-    for number in range(5):
-        clone = git.start("clone", f"{proxy.url}/team/app", f"killed-{number}")
-        wait_until(proxy.children, what="a git that serves")
+    relay = StallingRelay(proxy.port, proxy_bytes=1024 * 1024)
+    for number in range(3):
+        relay.stalled.clear()
+        clone = git.start("clone", f"http://127.0.0.1:{relay.port}/team/app", f"killed-{number}")
+        wait_until(relay.stalled.is_set, what="a clone in the middle")
+        assert proxy.children()
         kill(clone)
+    relay.close()
     assert_nothing_left(proxy)
+    events = proxy.audit_of(7)
+    assert [e["details"] for e in events if e["event"] == "clone"][1:] == [{"aborted": True}] * 3
     git("clone", "--quiet", f"{proxy.url}/team/app", "again")
 
 

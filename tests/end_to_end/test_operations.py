@@ -56,6 +56,7 @@ def test_each_request_has_one_structured_line(proxy: Proxy) -> None:
         "protocol",
         "status",
         "code",
+        "reason",
         "complete",
         "bytes_in",
         "bytes_out",
@@ -131,7 +132,7 @@ def _with_revision(folder: Path, revision: str) -> Proxy:
     return proxy
 
 
-def test_an_old_database_is_brought_up_to_date_only_by_order(tmp_path: Path) -> None:
+def test_a_database_is_made_only_by_order(tmp_path: Path) -> None:
     proxy = Proxy(tmp_path / "empty")
     outcome = proxy.cli("account", "add", "alice")
     assert outcome.code == 1

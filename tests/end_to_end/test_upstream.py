@@ -1,5 +1,6 @@
 """In front of Git servers that exist already."""
 
+import os
 import socket
 import subprocess
 import threading
@@ -14,9 +15,10 @@ from dulwich.server import DictBackend
 from dulwich.web import WSGIRequestHandlerLogger, make_wsgi_chain
 
 from tests.support.apache import MODULES, PASSWORD, Apache
-from tests.support.git import Git, commit, make_repository
-from tests.support.proxy import Proxy, free_port
+from tests.support.git import Git, commit, kill, make_repository
+from tests.support.proxy import Proxy, free_port, wait_until
 from tests.support.raw import basic
+from tests.support.relay import StallingRelay
 from tests.support.tools import require
 
 
@@ -83,6 +85,24 @@ def test_a_large_push_to_apache(
     head = commit(git, git.home / "work", "large.bin", content=bytes(range(256)) * 16 * 1024 * 5)
     git("push", "--quiet", "origin", "main", cwd=git.home / "work")
     assert git("ls-remote", f"{proxy.url}/legacy/team/app", "main").split()[0] == head
+
+
+def test_a_client_killed_in_a_push_to_apache(
+    start_proxy: Callable[..., Proxy], apache: Apache, tmp_path: Path
+) -> None:
+    proxy = start_proxy(routes=[route_to(apache.url, tmp_path)])
+    git = proxy.git("code:write")
+    git("clone", "--quiet", f"{proxy.url}/legacy/team/app", "work")
+    commit(git, git.home / "work", "large.bin", os.urandom(16 * 1024 * 1024))
+    relay = StallingRelay(proxy.port, client_bytes=4 * 1024 * 1024)
+    push = git.start(
+        "push", f"http://127.0.0.1:{relay.port}/legacy/team/app", "main:killed", cwd=git.home / "work"
+    )
+    wait_until(relay.stalled.is_set, what="a push in the middle")
+    kill(push)
+    relay.close()
+    wait_until(lambda: not proxy.open_pipes_and_sockets(), 5, "closed connections")
+    assert "killed" not in git("ls-remote", f"{proxy.url}/legacy/team/app")
 
 
 def test_wrong_credentials_of_the_proxy_do_not_cost_the_person_theirs(

@@ -1,7 +1,10 @@
 """The real git, apart from this machine's configuration."""
 
 import os
+import signal
 import subprocess
+import tempfile
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -107,6 +110,13 @@ class Git:
         )
 
 
+def kill(process: "subprocess.Popen[bytes]") -> None:
+    """Kill what `Git.start` began, with all that it began itself."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+
+
 def commit(git: Git, work: Path, name: str = "file.txt", content: bytes = b"content\n") -> str:
     """Commit a file in a clone; return the commit's id."""
     (work / name).write_bytes(content)
@@ -117,10 +127,11 @@ def commit(git: Git, work: Path, name: str = "file.txt", content: bytes = b"cont
 
 def make_repository(path: Path, *, commits: int = 3, options: tuple[str, ...] = ()) -> Path:
     """Make a bare repository with a short history of one file on main."""
-    git = Git(path.parent / f".{path.name}.home")
-    git("init", "--quiet", "--bare", *options, str(path))
-    if commits:
-        git("fast-import", "--quiet", cwd=path, stdin="".join(_history(commits)).encode())
+    with tempfile.TemporaryDirectory() as home:
+        git = Git(Path(home))
+        git("init", "--quiet", "--bare", *options, str(path))
+        if commits:
+            git("fast-import", "--quiet", cwd=path, stdin="".join(_history(commits)).encode())
     return path
 
 

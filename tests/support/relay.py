@@ -2,15 +2,19 @@
 
 import socket
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 
 
 class StallingRelay:
-    """Passes connections on to a port; of each, so many bytes from the client and no more."""
+    """Passes connections on to a port; of each, so many bytes in a direction and no more."""
 
-    def __init__(self, port: int, client_bytes: int) -> None:
+    def __init__(
+        self, port: int, *, client_bytes: int | None = None, proxy_bytes: int | None = None
+    ) -> None:
         self._target = port
         self._client_bytes = client_bytes
+        self._proxy_bytes = proxy_bytes
         self._server = socket.create_server(("127.0.0.1", 0))
         self._connections: list[socket.socket] = []
         self.port = int(self._server.getsockname()[1])
@@ -29,23 +33,38 @@ class StallingRelay:
                 client, _ = self._server.accept()
                 proxy = socket.create_connection(("127.0.0.1", self._target))
                 self._connections += [client, proxy]
-                for source, sink, most in [
-                    (client, proxy, self._client_bytes),
-                    (proxy, client, None),
-                ]:
-                    threading.Thread(
-                        target=self._pass_on, args=(source, sink, most), daemon=True
-                    ).start()
+                self._start(self._pass_up, client, proxy)
+                self._start(self._pass_down, proxy, client)
 
-    def _pass_on(self, source: socket.socket, sink: socket.socket, most: int | None) -> None:
-        """Where the source ends or breaks, so does the sink; a stall ends with the source."""
-        passed = 0
+    @staticmethod
+    def _start(target: Callable[..., None], source: socket.socket, sink: socket.socket) -> None:
+        threading.Thread(target=target, args=(source, sink), daemon=True).start()
+
+    def _pass_up(self, client: socket.socket, proxy: socket.socket) -> None:
+        """What the client sends beyond the stall is lost, so that its end can still be seen."""
+        left = self._client_bytes
         with suppress(OSError):
-            while data := source.recv(65536):
-                if most is not None and passed + len(data) > most:
+            while data := client.recv(65536):
+                if left is not None and len(data) > left:
                     self.stalled.set()
                     continue
-                passed += len(data)
-                sink.sendall(data)
+                proxy.sendall(data)
+                left = None if left is None else left - len(data)
+        _end(proxy)
+
+    def _pass_down(self, proxy: socket.socket, client: socket.socket) -> None:
+        """Beyond the stall nobody takes what the proxy sends."""
+        left = self._proxy_bytes
         with suppress(OSError):
-            sink.shutdown(socket.SHUT_RDWR)
+            while data := proxy.recv(65536):
+                client.sendall(data)
+                left = None if left is None else left - len(data)
+                if left is not None and left < 0:
+                    self.stalled.set()
+                    return
+        _end(client)
+
+
+def _end(connection: socket.socket) -> None:
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)

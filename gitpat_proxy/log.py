@@ -2,7 +2,6 @@
 
 import logging
 import sys
-from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
@@ -12,33 +11,28 @@ from gitpat_proxy.access.secret import without_secrets
 
 def set_up_log() -> None:
     """Send structlog's lines and the libraries' warnings to standard error."""
-    processors: list[structlog.typing.Processor] = [
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
-        structlog.processors.format_exc_info,
-        _without_secrets,
-    ]
     renderer: structlog.typing.Processor = (
         structlog.dev.ConsoleRenderer(timestamp_key="time")
         if sys.stderr.isatty()
         else structlog.processors.JSONRenderer(ensure_ascii=False)
     )
     structlog.configure(
-        processors=[*processors, renderer],
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+            structlog.processors.format_exc_info,
+            renderer,
+            _without_secrets,
+        ],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(handlers=[_ToStructlog()], level=logging.WARNING, force=True)
 
 
-def _without_secrets(
-    _logger: object, _method: str, event: MutableMapping[str, Any]
-) -> MutableMapping[str, Any]:
+def _without_secrets(_logger: object, _method: str, line: Any) -> str:  # noqa: ANN401 - structlog's type
     """The last net under a promise that is kept elsewhere: a secret typed into a URL or a name."""
-    for key, value in event.items():
-        if isinstance(value, str):
-            event[key] = without_secrets(value)
-    return event
+    return without_secrets(str(line))
 
 
 class _ToStructlog(logging.Handler):

@@ -1,7 +1,6 @@
 """From a file to a configuration, or to all its mistakes at once."""
 
 import difflib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,58 +58,60 @@ def load(file: Path) -> Config:
 
 
 def _validate(data: object, base: Path) -> tuple[Config | None, list[Mistake]]:
-    """Validate; where keys are wrong, look between the others as well, so that all is said at once."""
+    """Validate; where keys are wrong, look between the others too, so that all is said at once."""
     if not isinstance(data, dict):
         return None, [((), "the file must hold keys, as config.example.yaml does")]
     try:
         config = Config.model_validate(data, context=base)
     except ValidationError as error:
-        locations = [details["loc"] for details in error.errors()]
-        wrong = [_finding(details["loc"], details["type"], details["msg"]) for details in error.errors()]
-        return None, wrong + _other_problems(_repaired(data, locations), base, locations)
+        errors = error.errors()
+        mistakes = [_mistake(details["loc"], details["type"], details["msg"]) for details in errors]
+        wrong = {_section_at(e["loc"]) for e in errors if e["type"] != "extra_forbidden"}
+        return None, mistakes + _mistakes_between(data, base, wrong)
     return config, config_problems(config)
 
 
-def _other_problems(data: object, base: Path, wrong: list[Location]) -> list[Mistake]:
-    """Look between the keys of a repaired configuration, wherever nothing was repaired."""
-    try:
-        mistakes = config_problems(Config.model_validate(data, context=base))
-    except ValidationError:
-        return []
-    return [
-        (location, message)
-        for location, message in mistakes
-        if not any(location == w[: len(location)] or location[: len(w)] == w for w in wrong)
-    ]
-
-
-# What stands in for a required key that is wrong, so that the others can be looked at.
-_STAND_INS: dict[str | int, object] = {
-    "routes": [{"path": "/wrong"}],
-    "path": "/wrong",
-    "certificate": ".",
-    "key": ".",
+_SECTIONS: dict[str, type[Section]] = {
+    "routes": RouteConfig,
+    "tls": Tls,
+    "tokens": TokenLifetimes,
+    "limits": Limits,
 }
+# What stands in for a route that is wrong, so that the others keep their places.
+_STAND_IN = {"path": "/wrong", "repositories": "."}
 
 
-def _repaired(data: object, locations: Iterable[Location]) -> object:
-    """Return a copy in which what is wrong at `locations` is left out, or stood in for."""
-    here = {location[0] for location in locations if len(location) == 1}
-    below = [location for location in locations if len(location) > 1]
+def _mistakes_between(data: dict[str, object], base: Path, wrong: set[Location]) -> list[Mistake]:
+    """Look between the keys of the sections in which nothing is wrong by itself."""
+    rest = {
+        key: _known(_SECTIONS.get(key), value)
+        for key, value in data.items()
+        if key in Config.model_fields and (key,) not in wrong
+    }
+    routes = rest.get("routes")
+    rest["routes"] = [
+        _STAND_IN if ("routes", index) in wrong else _known(RouteConfig, route)
+        for index, route in enumerate(routes if isinstance(routes, list) else [_STAND_IN])
+    ]
+    if {("tls",), ("trusted_proxies",)} & wrong:
+        wrong = wrong | {("listen",)}
+    mistakes = config_problems(Config.model_validate(rest, context=base))
+    return [mistake for mistake in mistakes if _section_at(mistake[0]) not in wrong]
 
-    def copy(key: str | int, value: object) -> object:
-        inner = [location[1:] for location in below if location[0] == key]
-        return _repaired(value, inner) if inner else value
 
-    if isinstance(data, dict):
-        kept = {key: copy(key, value) for key, value in data.items() if key not in here}
-        return kept | {key: _STAND_INS[key] for key in here & _STAND_INS.keys()}
-    if isinstance(data, list):
-        return [copy(index, item) for index, item in enumerate(data) if index not in here]
-    return data
+def _known(section: type[Section] | None, value: object) -> object:
+    """Return a section without the keys that it does not have; they are named already."""
+    if section is None or not isinstance(value, dict):
+        return value
+    return {key: item for key, item in value.items() if key in section.model_fields}
 
 
-def _finding(location: Location, kind: str, message: str) -> Mistake:
+def _section_at(location: Location) -> Location:
+    """Return the section that a location lies in: a key of the file, or one of the routes."""
+    return location[:2] if location[:1] == ("routes",) else location[:1]
+
+
+def _mistake(location: Location, kind: str, message: str) -> Mistake:
     """Turn an error of pydantic's into a sentence that says what is accepted."""
     location = tuple(part for part in location if part not in _TYPE_MARKS)
     section, field = _field_at(location)
@@ -125,24 +126,21 @@ def _finding(location: Location, kind: str, message: str) -> Mistake:
     return location, f"{words}; accepted: {accepted}"
 
 
-# What pydantic puts into a location for the member of a union.
-_TYPE_MARKS = {"function-after[_read_path(), path]", "function-after[_read_url(), str]"}
+# What pydantic puts into a location for the member of a union, or for a key itself.
+_TYPE_MARKS = {"function-after[_read_path(), path]", "function-after[_read_url(), str]", "[key]"}
 
 
 def _field_at(location: Location) -> tuple[type[Section], FieldInfo | None]:
     """Return the innermost section and field that a location leads to."""
     section: type[Section] = Config
     field: FieldInfo | None = None
-    inner: dict[str, type[Section]] = {
-        "routes": RouteConfig,
-        "tls": Tls,
-        "tokens": TokenLifetimes,
-        "limits": Limits,
-    }
     for part in location:
-        if part in section.model_fields:
-            field = section.model_fields[str(part)]
-            section = inner.get(str(part), section)
+        if isinstance(part, int):
+            continue
+        field = section.model_fields.get(part)
+        if part not in _SECTIONS:
+            break
+        section = _SECTIONS[part]
     return section, field
 
 
@@ -153,5 +151,5 @@ def _key(location: Location) -> str:
 
 def _yaml_problem(file: Path, error: yaml.YAMLError | ValueError) -> Problem:
     mark = getattr(error, "problem_mark", None)
-    what = getattr(error, "problem", None) or str(error)
+    what = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
     return Problem(file, mark.line + 1 if mark else 1, "", f"no valid YAML: {what}")

@@ -7,16 +7,24 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
 
 from gitpat_proxy.config.values import (
-    LIFETIME,
-    PATH,
-    ConfigPath,
+    Description,
+    Folder,
+    Lifetime,
     ListenAddress,
+    ReadableFile,
+    ScopeName,
+    SecretFile,
+    SecretVariable,
     TrustedNetwork,
     Url,
     read_database,
     read_listen,
     read_route_path,
 )
+
+_RELATIVE = "; a relative path is relative to this file"
+_FILE = f"a file that can be read{_RELATIVE}"
+_LIFETIME = "a duration as 90d or 12h, or never"
 
 
 def _accepts(accepted: str, **options: Any) -> Any:  # noqa: ANN401 - pydantic's own signature
@@ -33,8 +41,8 @@ class Section(BaseModel):
 class Tls(Section):
     """The proxy's own certificate, where nothing in front of it has one."""
 
-    certificate: ConfigPath = _accepts(PATH)
-    key: ConfigPath = _accepts(PATH)
+    certificate: ReadableFile = _accepts(_FILE)
+    key: ReadableFile = _accepts(_FILE)
 
 
 class RouteConfig(Section):
@@ -43,13 +51,15 @@ class RouteConfig(Section):
     path: Annotated[str, AfterValidator(read_route_path)] = _accepts(
         "a URL prefix that begins with / and not with /-, as / or /legacy"
     )
-    repositories: ConfigPath | None = _accepts(PATH, default=None)
+    repositories: Folder | None = _accepts(f"a folder{_RELATIVE}", default=None)
     dumb_protocol: StrictBool = _accepts("true or false", default=False)
     upstream: Url | None = _accepts("an http:// or https:// address", default=None)
     upstream_username: str | None = _accepts("a name without colon", default=None, pattern="^[^:]+$")
-    upstream_password_file: ConfigPath | None = _accepts(PATH, default=None)
-    upstream_password_env: str | None = _accepts("the name of an environment variable", default=None)
-    upstream_ca_file: ConfigPath | None = _accepts(PATH, default=None)
+    upstream_password_file: SecretFile | None = _accepts(_FILE, default=None)
+    upstream_password_env: SecretVariable | None = _accepts(
+        "the name of an environment variable", default=None
+    )
+    upstream_ca_file: ReadableFile | None = _accepts(_FILE, default=None)
     upstream_timeout_seconds: int = _accepts(
         "a whole number of seconds from 1 on", default=60, strict=True, ge=1
     )
@@ -73,8 +83,8 @@ class RouteConfig(Section):
 class TokenLifetimes(Section):
     """How long tokens live."""
 
-    default_lifetime: str = _accepts(LIFETIME, default="90d")
-    longest_lifetime: str = _accepts(LIFETIME, default="365d")
+    default_lifetime: Lifetime = _accepts(_LIFETIME, default="90d")
+    longest_lifetime: Lifetime = _accepts(_LIFETIME, default="365d")
 
 
 class Limits(Section):
@@ -101,7 +111,7 @@ class Config(Section):
     )
     workers: Literal[1] = _accepts("1 (more processes come with a later version)", default=1)
     missing_scope_status: Literal[401, 403] = _accepts("401 or 403", default=401)
-    scopes: dict[str, str] = _accepts("scope names with a description each", default={})
-    routes: tuple[RouteConfig, ...] = _accepts("a list of routes, at least one", min_length=1)
+    scopes: dict[ScopeName, Description] = _accepts("scope names with a description each", default={})
+    routes: tuple[RouteConfig, ...] = _accepts("a list of routes, at least one")
     tokens: TokenLifetimes = _accepts("default_lifetime and longest_lifetime", default=TokenLifetimes())
     limits: Limits = _accepts("operations and unknown_tokens", default=Limits())

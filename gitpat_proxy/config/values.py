@@ -1,5 +1,6 @@
 """How the values of single keys are read: each function takes what YAML gave, or raises ValueError."""
 
+import os
 import re
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
@@ -9,7 +10,9 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, ValidationInfo
 
+from gitpat_proxy.access.lifetime import lifetime_of
 from gitpat_proxy.access.model import Network
+from gitpat_proxy.access.scopes import catalogue_problem
 
 
 @dataclass(frozen=True)
@@ -55,12 +58,14 @@ def read_listen(value: object, info: ValidationInfo) -> tuple[ListenAddress, ...
 
 
 def _read_path(value: Path, info: ValidationInfo) -> Path:
-    if "\0" in str(value):
-        raise ValueError("no path")
     try:
-        return _base(info) / value.expanduser()
+        if b"\0" not in os.fsencode(value):
+            return _base(info) / value.expanduser()
     except RuntimeError as error:
         raise ValueError(str(error)) from None
+    except UnicodeError:
+        pass
+    raise ValueError("no path")
 
 
 def _base(info: ValidationInfo) -> Path:
@@ -103,8 +108,61 @@ def _read_network(value: object) -> Network:
     return ip_network(value, strict=True)
 
 
-ConfigPath = Annotated[Path, AfterValidator(_read_path)]
+def _folder(path: Path) -> Path:
+    if not path.is_dir():
+        raise ValueError(f"{path} is not a folder")
+    return path
+
+
+def _readable(path: Path) -> Path:
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise ValueError(f"{path} can't be read: {error.strerror}") from None
+    return path
+
+
+def _holds_secret(path: Path) -> Path:
+    try:
+        if not path.read_text(encoding="utf-8").strip("\r\n"):
+            raise ValueError(f"{path} is empty")
+    except (OSError, UnicodeError) as error:
+        raise ValueError(f"{path} can't be read: {error}") from None
+    return path
+
+
+def _variable(name: str) -> str:
+    if not os.environ.get(name):
+        raise ValueError(f"there is no environment variable {name}, or it is empty")
+    return name
+
+
+def _lifetime(text: str) -> str:
+    try:
+        lifetime_of(text)
+    except ValueError:
+        raise ValueError("no lifetime") from None
+    return text
+
+
+def _scope_name(name: str) -> str:
+    if problem := catalogue_problem(name):
+        raise ValueError(problem)
+    return name
+
+
+def _description(text: str) -> str:
+    if not text.strip():
+        raise ValueError("the description is empty; it is shown to people")
+    return text
+
+
+Folder = Annotated[Path, AfterValidator(_read_path), AfterValidator(_folder)]
+ReadableFile = Annotated[Path, AfterValidator(_read_path), AfterValidator(_readable)]
+SecretFile = Annotated[Path, AfterValidator(_read_path), AfterValidator(_holds_secret)]
+SecretVariable = Annotated[str, AfterValidator(_variable)]
 Url = Annotated[str, AfterValidator(_read_url)]
 TrustedNetwork = Annotated[Network, BeforeValidator(_read_network)]
-PATH = "a path; a relative one is relative to this file"
-LIFETIME = "a duration as 90d or 12h, or never"
+Lifetime = Annotated[str, AfterValidator(_lifetime)]
+ScopeName = Annotated[str, AfterValidator(_scope_name)]
+Description = Annotated[str, AfterValidator(_description)]

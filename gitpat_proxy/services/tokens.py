@@ -55,7 +55,7 @@ class Tokens:
             facts,
             name=facts.name or "",
             scopes=facts.scopes or (),
-            expires=facts.expires or self._lifetimes.default_lifetime,
+            expires=self._lifetimes.default_lifetime if facts.expires is None else facts.expires,
         )
         token = self._with_facts(Token(make_id(), account, now, hint_of(secret)), facts, now)
         async with self._database.writing() as connection:

@@ -50,11 +50,17 @@ def make_app(config: Config, database: Database, clock: Clock) -> web.Applicatio
 
     app = web.Application()
     app.cleanup_ctx.append(gate)
+    app.on_response_prepare.append(_hide_versions)
     app.router.add_get("/-/health", health)
     app.router.add_get("/-/ready", ready(database))
     app.router.add_route("*", "/-/{rest:.*}", nothing_here)
     app.router.add_route("*", "/{rest:.*}", handle_git, expect_handler=_leave_to_the_gate)
     return app
+
+
+async def _hide_versions(_request: web.Request, response: web.StreamResponse) -> None:
+    """Replace what aiohttp would say: its version and Python's are for those who run it alone."""
+    response.headers["Server"] = "gitpat-proxy"
 
 
 async def _leave_to_the_gate(_request: web.Request) -> None:

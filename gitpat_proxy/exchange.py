@@ -4,6 +4,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from datetime import datetime
 from functools import partial
 from typing import Protocol
@@ -70,6 +71,7 @@ class Exchange:
         self._request = request
         self._response: web.StreamResponse | None = None
         self._observer: Observer | None = None
+        self._body_is_over = asyncio.Event()
         self._is_cut = False
         self._complete = False
         self._started = time.monotonic()
@@ -92,6 +94,8 @@ class Exchange:
                 yield chunk
         except (ConnectionError, ClientError, web.RequestPayloadError, TimeoutError) as error:
             raise BodyCutError from error
+        finally:
+            self._body_is_over.set()
 
     async def _let_it_come(self) -> None:
         """Answer `Expect: 100-continue` (RFC 9110, section 10.1.1) now that the body is wanted."""
@@ -145,6 +149,8 @@ class Exchange:
         """
         response = self._response = web.StreamResponse(headers=answer.headers)
         response.headers["X-Request-Id"] = self.request_id
+        if self.operation is not None and self.operation.kind is Kind.RPC:
+            await self._until_body_is_over()
         await self._send(partial(response.prepare, self._request))
         try:
             async for chunk in answer.body:
@@ -157,6 +163,17 @@ class Exchange:
             self._cut()
         else:
             self._complete = True
+
+    async def _until_body_is_over(self) -> None:
+        """Hold the answer back: nginx in front stops passing a body on once it has an answer's head.
+
+        A body of which nothing arrives any more is not waited for: an upstream may not want the rest.
+        """
+        arrived = -1
+        while not self._body_is_over.is_set() and self._bytes_in != arrived:
+            arrived = self._bytes_in
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._body_is_over.wait(), IDLE_SECONDS)
 
     async def end(self) -> web.StreamResponse:
         """Say that the answer is complete."""

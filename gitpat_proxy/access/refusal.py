@@ -58,7 +58,7 @@ class RefusedError(Exception):
 _TABLE: dict[Code, tuple[int, str]] = {
     Code.CREDENTIALS_MISSING: (
         401,
-        "Give a personal access token as the password; the username can be anything.",
+        "Give a personal access token as the password, with any username that is not empty.",
     ),
     Code.CREDENTIALS_MALFORMED: (
         401,

@@ -82,7 +82,11 @@ class GitProcess:
             async for chunk in body:
                 await self._pipes.input.write(chunk)
         except BrokenPipeError:
-            return
+            # git has answered already; its client reads that only when it has sent all.
+            self._pipes.input.close()
+            with suppress(BodyCutError):
+                async for _ in body:
+                    pass
         except BodyCutError:
             self._end_soon()
         except asyncio.CancelledError:

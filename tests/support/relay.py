@@ -31,8 +31,9 @@ class StallingRelay:
         with suppress(OSError):
             while True:
                 client, _ = self._server.accept()
+                self._connections.append(client)
                 proxy = socket.create_connection(("127.0.0.1", self._target))
-                self._connections += [client, proxy]
+                self._connections.append(proxy)
                 self._start(self._pass_up, client, proxy)
                 self._start(self._pass_down, proxy, client)
 

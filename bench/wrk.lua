@@ -1,0 +1,4 @@
+-- What wrk sends besides the address. A secret comes by the environment, which other people on the
+-- machine can't see, unlike the command line.
+wrk.headers["Authorization"] = os.getenv("BENCH_AUTHORIZATION")
+wrk.headers["Git-Protocol"] = os.getenv("BENCH_GIT_PROTOCOL")

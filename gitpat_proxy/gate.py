@@ -20,6 +20,7 @@ from gitpat_proxy.backends.base import (
     content_type_of,
 )
 from gitpat_proxy.exchange import ClientGoneError, Exchange
+from gitpat_proxy.git.body import GZIP
 from gitpat_proxy.git.credentials import CredentialsMalformedError, secret_of
 from gitpat_proxy.git.operation import (
     Kind,
@@ -190,9 +191,15 @@ def _operation(request: web.Request) -> Operation:
 
 
 def _check_media_type(request: web.Request, operation: Operation) -> None:
+    """Let nothing pass that git, or an upstream, could read and we could not."""
     wanted = operation.request_type
     if wanted and content_type_of(request.headers) != wanted:
         raise RefusedError(refuse(Code.MEDIA_TYPE, what=f"its Content-Type is not {wanted}"))
+    encodings = request.headers.getall(hdrs.CONTENT_ENCODING, ())
+    if encodings and (len(encodings) > 1 or encodings[0] not in GZIP):
+        raise RefusedError(
+            refuse(Code.MEDIA_TYPE, what="its Content-Encoding is neither gzip nor left out")
+        )
 
 
 def _call(request: web.Request, exchange: Exchange, path: tuple[str, ...]) -> Call:

@@ -30,7 +30,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Time:
 
 
 def guess(throttle: Throttle, address: Address | None, *numbers: int) -> list[int | None]:
-    return [throttle.retry_after(address, b"%032d" % number) for number in numbers]
+    return [throttle.count_unknown(address, b"%032d" % number) for number in numbers]
 
 
 def test_so_many_different_tokens_pass_and_no_more(clock: Time) -> None:
@@ -90,6 +90,16 @@ def test_asking_while_held_up_does_not_prolong_it(clock: Time) -> None:
         assert guess(throttle, ADA, second) == [59 - second]
     clock.now += 1
     assert guess(throttle, ADA, 99) == [None]
+
+
+def test_what_is_remembered_is_bounded(clock: Time, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gitpat_proxy.throttle._MOST_REMEMBERED", 50)
+    throttle = Throttle(1)
+    guess(throttle, ADA, 1)
+    assert guess(throttle, ADA, 2) != [None]
+    for number in range(40):
+        assert guess(throttle, IPv4Address(0x0A000000 + number), number) == [None]
+    assert guess(throttle, ADA, 2) == [None]
 
 
 def test_a_socket_whose_proxy_names_no_client_is_not_counted(clock: Time) -> None:

@@ -41,8 +41,8 @@ def expiry_of(text: str, now: datetime, longest: str) -> datetime | None:
     """Return when a token made or edited now ends, None (`never`) for never.
 
     A date ends with its day, in UTC. Raises ValueError with a sentence if that has passed already,
-    or is further ahead than `longest`: a duration, or `never` for no limit. The date that far ahead
-    is meant to be accepted, until its end.
+    or is further ahead than `longest`: a duration, or `never` for no limit. Of the day that the
+    longest lifetime ends in, the token gets the part before.
     """
     expires_at = None if text == "never" else _moment(text, now, _DAY_ENDS, f"{_ACCEPTED} or never")
     if expires_at is not None and expires_at <= now:
@@ -52,7 +52,9 @@ def expiry_of(text: str, now: datetime, longest: str) -> datetime | None:
         return expires_at
     if expires_at is None:
         raise ValueError(f"tokens without end are off here; the longest lifetime is {longest}")
-    latest = datetime.combine(now + most, _DAY_ENDS, UTC) if _DATE.fullmatch(text) else now + most
+    latest = now + most
+    if _DATE.fullmatch(text) and expires_at.date() == latest.astimezone(UTC).date():
+        return min(expires_at, latest)
     if expires_at > latest:
         raise ValueError(f"{text} is too long; the longest lifetime is {longest}")
     return expires_at

@@ -7,7 +7,9 @@ from gitpat_proxy.access.model import Account, Token
 
 def time_text(moment: datetime | None) -> str | None:
     """Return RFC 3339 in UTC with whole seconds, None for never."""
-    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" if moment else None
+    if moment is None:
+        return None
+    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def address_texts(token: Token) -> list[str] | None:

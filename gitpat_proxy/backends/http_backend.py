@@ -23,7 +23,6 @@ from gitpat_proxy.backends.cgi import (
     split_head,
 )
 from gitpat_proxy.backends.git_process import GitProcess
-from gitpat_proxy.git.body import GZIP
 from gitpat_proxy.git.operation import repository_name
 
 
@@ -42,7 +41,6 @@ class HttpBackend:
         repository = git_directory(self._root, call.path)
         if repository is None:
             raise RefusedError(refuse(Code.REPOSITORY_NOT_FOUND, repository=call.operation.repository))
-        _check_encoding(call)
         variables = environment(
             call, str(self._root), repository, self._mail_domain, inherited=os.environ
         )
@@ -126,12 +124,12 @@ def git_directory(root: Path, path: tuple[str, ...]) -> str | None:
 
 
 def repositories_below(root: Path, most: int) -> list[str]:
-    """Return the Git directories below `root`, relative to it, at most that many."""
+    """Return the Git directories below `root`, relative to it, at most that many; none outside."""
     found: list[str] = []
     for directory, names, _files in os.walk(root):
         here = Path(directory)
         for name in sorted(names):
-            if _is_git_directory(here / name):
+            if _is_git_directory(here / name) and (here / name).resolve().is_relative_to(root):
                 found.append(str((here / name).relative_to(root)))
                 names.remove(name)
         if ".git" in names:
@@ -150,12 +148,6 @@ def _is_git_directory(directory: Path) -> bool:
         and (directory / "objects").is_dir()
         and (directory / "refs").is_dir()
     )
-
-
-def _check_encoding(call: Call) -> None:
-    encoding = call.headers.get("content-encoding", "")
-    if encoding and encoding not in GZIP:
-        raise RefusedError(refuse(Code.MEDIA_TYPE, what="its Content-Encoding is neither gzip nor none"))
 
 
 async def _read_head(process: GitProcess) -> tuple[int, dict[str, str], bytes]:

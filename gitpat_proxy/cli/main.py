@@ -59,5 +59,8 @@ def main() -> None:
     except (ServiceError, ConfigError, DatabaseError, OSError) as error:
         say(f"gitpat-proxy: {error}")
         sys.exit(1)
+    except UnicodeEncodeError:
+        say("gitpat-proxy: an argument is not valid UTF-8")
+        sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -50,5 +50,6 @@ class Document:
             key.tag = "tag:yaml.org,2002:str"
         if location in self._lines:
             self.mistakes.append((location, f"given again on line {line}; give it once"))
-        self._lines.setdefault(location, line)
+            return
+        self._lines[location] = line
         self._walk(value, location)

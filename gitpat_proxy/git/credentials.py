@@ -35,6 +35,9 @@ def _password(token68: str) -> str | None:
     """Split before anything is decoded: clients send usernames in UTF-8 and in Latin-1 (RFC 7617,
     section 2, lets them), and nobody looks at them.
     """
+    if len(token68) % 4:
+        # Python lets more "=" pass than belong there.
+        raise CredentialsMalformedError
     try:
         user_pass = base64.b64decode(token68, validate=True)
     except binascii.Error:

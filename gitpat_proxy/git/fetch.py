@@ -6,7 +6,8 @@ gitprotocol-pack ("Fetching Data From a Server") for v0 and v1, gitprotocol-v2 (
 from gitpat_proxy.git.body import reader_of
 from gitpat_proxy.git.pktline import Packet, PktLineDecoder, PktLineError
 
-_LONGEST_HEAD = 1024 * 1024
+# git takes requests up to 10 MiB, and acknowledges each commit named in one before the pack.
+_LONGEST_HEAD = 16 * 1024 * 1024
 
 
 class FetchRequestReader:

@@ -25,21 +25,23 @@ class RefOutcome(StrEnum):
     UNKNOWN = "unknown"
 
 
-_OBJECT_NAME = "[0-9a-f]{40}(?:[0-9a-f]{24})?"
+# git reads capital digits as well: what is written so must not pass unseen.
+_OBJECT_NAME = "[0-9a-fA-F]{40}(?:[0-9a-fA-F]{24})?"
 _COMMAND = re.compile(rf"({_OBJECT_NAME}) ({_OBJECT_NAME}) (.+)".encode(), re.DOTALL)
 
 
 class RefUpdateReader:
     """Reads the commands at the head of a receive-pack request; never reads into the pack.
 
-    A signed push carries its commands inside a certificate, between `push-cert` and `push-cert-end`;
-    they look the same there.
+    A signed push carries its commands inside a certificate, between `push-cert` and `push-cert-end`,
+    a line each. git joins its packets before it looks for lines, however the client cut them.
     """
 
     def __init__(self) -> None:
         self.updates: list[RefUpdate] = []
         self.capabilities: frozenset[str] = frozenset()
         self._decoder = PktLineDecoder()
+        self._certificate: bytearray | None = None
         self.ended = False
 
     def feed(self, content: bytes) -> None:
@@ -49,6 +51,7 @@ class RefUpdateReader:
         try:
             for packet in self._decoder.feed(content):
                 if packet is Special.FLUSH:
+                    self._end_certificate()
                     self.ended = True
                     return
                 self._read(packet)
@@ -58,12 +61,32 @@ class RefUpdateReader:
     def _read(self, packet: Packet) -> None:
         if isinstance(packet, Special):
             return
-        line, nul, capabilities = packet.rstrip(b"\n").partition(b"\0")
+        text, nul, capabilities = packet.partition(b"\0")
+        if self._certificate is not None:
+            self._read_certificate(self._certificate, text)
+            return
         if nul:
-            self.capabilities = frozenset(capabilities.decode("utf-8", "replace").split())
+            self.capabilities |= frozenset(capabilities.decode("utf-8", "replace").split())
+        line = text.rstrip(b"\n")
+        if line == b"push-cert":
+            self._certificate = bytearray()
+        self._read_command(line)
+
+    def _read_certificate(self, certificate: bytearray, text: bytes) -> None:
+        if text == b"push-cert-end\n":
+            self._end_certificate()
+        else:
+            certificate += text
+
+    def _end_certificate(self) -> None:
+        for line in bytes(self._certificate or b"").split(b"\n"):
+            self._read_command(line)
+        self._certificate = None
+
+    def _read_command(self, line: bytes) -> None:
         if match := _COMMAND.fullmatch(line):
             old, new, ref = (part.decode("utf-8", "replace") for part in match.groups())
-            self.updates.append(RefUpdate(ref, old, new))
+            self.updates.append(RefUpdate(ref, old.lower(), new.lower()))
 
 
 class ReportReader:

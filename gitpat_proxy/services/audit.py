@@ -69,6 +69,7 @@ class Recorder:
         """Write the last of it."""
         self._closing.set()
         await self._task
+        await self.flush()
 
     def _drop_oldest(self) -> None:
         lost = max(0, len(self._events) - self._longest_queue)

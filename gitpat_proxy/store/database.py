@@ -113,6 +113,10 @@ async def check_revision(database: Database) -> None:
             f"the database {database.path} is of an older version ({revision}, this one needs "
             f"{REVISION}); back it up, then run `gitpat-proxy database upgrade`"
         )
+    _check_not_newer(database, revision)
+
+
+def _check_not_newer(database: Database, revision: str) -> None:
     if revision > REVISION:
         raise DatabaseError(
             f"the database {database.path} is of a newer version ({revision}) than this program "
@@ -137,6 +141,7 @@ async def upgrade(database: Database) -> None:
         os.close(os.open(database.path, os.O_RDWR | os.O_CREAT, 0o600))
     except OSError as error:
         raise DatabaseError(f"the database {database.path} can't be made: {error.strerror}") from None
+    _check_not_newer(database, await revision_of(database) or "")
     async with database.writing() as connection:
         await connection.run_sync(run)
     await check_revision(database)

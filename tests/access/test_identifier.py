@@ -1,6 +1,9 @@
 """Ids of tokens."""
 
 import re
+import secrets
+
+import pytest
 
 from gitpat_proxy.access.identifier import make_id
 
@@ -9,6 +12,21 @@ SYLLABLES = "[bdfghjklmnprstvz][aiou][bdfghjklmnprstvz][aiou][bdfghjklmnprstvz]"
 
 def test_an_id_is_two_pronounceable_words() -> None:
     assert all(re.fullmatch(f"{SYLLABLES}-{SYLLABLES}", make_id()) for _ in range(200))
+
+
+@pytest.mark.parametrize(
+    ("bits", "text"),
+    [
+        ([0x7F00, 0x0001], "lusab-babad"),
+        ([0x3F54, 0xDCC1], "gutih-tugad"),
+        ([0x0000, 0xFFFF], "babab-zuzuz"),
+    ],
+)
+def test_the_words_are_proquints(monkeypatch: pytest.MonkeyPatch, bits: list[int], text: str) -> None:
+    """The first two are examples of the proposal: 127.0.0.1 and 63.84.220.193."""
+    left = iter(bits)
+    monkeypatch.setattr(secrets, "randbits", lambda _number: next(left))
+    assert make_id() == text
 
 
 def test_ids_use_all_their_bits() -> None:

@@ -24,10 +24,7 @@ def a_secret() -> str:
 def test_a_secret_has_the_promised_form() -> None:
     secret = a_secret()
     assert re.fullmatch("gpat_[0-9A-Za-z]{40}[0-9A-Za-z]{6}", secret)
-    number = 0
-    for digit in secret[-6:]:
-        number = number * 62 + DIGITS.index(digit)
-    assert number == zlib.crc32(secret[:-6].encode())
+    assert secret[-6:] == checksum(secret[:-6])
 
 
 def test_secrets_are_distinct_and_use_the_whole_alphabet() -> None:
@@ -71,6 +68,21 @@ def test_other_spellings_are_no_secret() -> None:
     assert not is_well_formed(secret.replace("_", "-"))
     assert not is_well_formed("gpat_" + "٣" * 46)
     assert not is_well_formed("")
+
+
+def checksum(body: str) -> str:
+    number, digits = zlib.crc32(body.encode()), ""
+    for _ in range(6):
+        digits = DIGITS[number % 62] + digits
+        number //= 62
+    return digits
+
+
+def test_a_fitting_checksum_makes_no_secret_of_another_form() -> None:
+    body = a_secret()[:-6]
+    assert is_well_formed(body + checksum(body))
+    others = [body[1:], body[:-1], body + "a", "", "gpat_", "ghp_" + body[5:], body[:-1] + "-"]
+    assert not any(is_well_formed(other + checksum(other)) for other in others)
 
 
 @given(st.one_of(st.text(), st.text(DIGITS, min_size=46, max_size=46).map("gpat_".__add__)))

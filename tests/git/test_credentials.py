@@ -74,7 +74,7 @@ def test_what_is_a_secret_and_what_is_none(headers: list[str], secret: str | Non
         ["Basic YTpiYg==YTpi"],
         ["Basic YTpi YTpi"],
         ["Basic YTpi-w=="],
-        ["Basic YTpi_w=="],
+        ["Basic YTpi----"],
         ["Basic ===="],
         ["Basic a:b"],
         ["Basic YTpi\n"],

@@ -70,7 +70,8 @@ REFS_V2 = lines(f"{A} HEAD symref-target:refs/heads/main", f"{A} refs/heads/pack
         # what is no Git at all
         (b"garbage", b"garbage", None),
         (CLONE_V0, b"<html>PACK", None),
-        (b"\x1f\x8b garbage", PACK_V2, "clone"),
+        (b"garbage", PACK_V2, None),
+        (LS_REFS_V2, lines("packfile"), None),
     ],
 )
 @pytest.mark.parametrize("cut", [1, 7, 100_000])

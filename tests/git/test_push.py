@@ -14,7 +14,6 @@ from gitpat_proxy.git.push import PushObserver, RefOutcome, RefUpdate, RefUpdate
 A, B, NONE = "a1" * 20, "b2" * 20, "0" * 40
 LONG_A, LONG_NONE = "a1" * 32, "0" * 64
 CAPABILITIES = " report-status-v2 side-band-64k object-format=sha1 agent=git/2.39.5"
-BANDED = frozenset({"side-band-64k"})
 
 
 def request(*lines: str | bytes, after: bytes = b"PACK\0\0\0\2") -> bytes:
@@ -100,10 +99,11 @@ def test_the_commands_of_a_signed_push(cut: int) -> None:
     pieces = [text[start : start + cut] for start in range(0, len(text), cut)]
     expected = [RefUpdate("refs/heads/main", A, B), RefUpdate("refs/x", A, NONE)]
     for certificate in (CERTIFICATE, pieces):
-        reader = RefUpdateReader()
-        reader.feed(request(f"push-cert\0{CAPABILITIES}", *certificate, "push-cert-end\n"))
-        assert reader.updates == expected
-        assert reader.capabilities == frozenset(CAPABILITIES.split())
+        for end in (["push-cert-end\n"], []):
+            reader = RefUpdateReader()
+            reader.feed(request(f"push-cert\0{CAPABILITIES}", *certificate, *end))
+            assert reader.updates == expected
+            assert reader.capabilities == frozenset(CAPABILITIES.split())
 
 
 def test_capabilities_follow_the_first_nul() -> None:
@@ -141,7 +141,7 @@ UPDATE = RefUpdate("refs/heads/main", A, B)
 OTHER = RefUpdate("refs/heads/other", A, B)
 
 
-@pytest.mark.parametrize("capabilities", [frozenset(), BANDED])
+@pytest.mark.parametrize("side_band", [False, True])
 @pytest.mark.parametrize(
     ("lines", "main", "other"),
     [
@@ -173,10 +173,10 @@ def test_the_report(
     lines: list[str],
     main: tuple[RefOutcome, str],
     other: tuple[RefOutcome, str],
-    capabilities: frozenset[str],
+    side_band: bool,
 ) -> None:
-    answer = banded(report(*lines), size=7) if capabilities else report(*lines)
-    whole, by_bytes = ReportReader(capabilities), ReportReader(capabilities)
+    answer = banded(report(*lines), size=7) if side_band else report(*lines)
+    whole, by_bytes = ReportReader(side_band=side_band), ReportReader(side_band=side_band)
     whole.feed(answer)
     for position in range(len(answer)):
         by_bytes.feed(answer[position : position + 1])
@@ -184,9 +184,9 @@ def test_the_report(
         assert (reader.outcome_of(UPDATE), reader.outcome_of(OTHER)) == (main, other)
 
 
-@pytest.mark.parametrize("capabilities", [frozenset(), BANDED])
-def test_an_answer_that_is_no_report_is_not_kept(capabilities: frozenset[str]) -> None:
-    reader = ReportReader(capabilities)
+@pytest.mark.parametrize("side_band", [False, True])
+def test_an_answer_that_is_no_report_is_not_kept(side_band: bool) -> None:
+    reader = ReportReader(side_band=side_band)
     tracemalloc.start()
     for _ in range(200):
         reader.feed(b"<html>" * 10_000)
@@ -241,6 +241,16 @@ def test_many_refs_are_all_kept() -> None:
     )
 
 
+@pytest.mark.parametrize("cut_off", [1, 4, 30])
+def test_a_list_that_did_not_end_is_told_as_truncated(cut_off: int) -> None:
+    """Whoever reads the audit must not take it for the whole push."""
+    body = request(f"{A} {B} refs/heads/main\0{CAPABILITIES}", f"{A} {B} refs/heads/x", after=b"")
+    event = observed(body[:-cut_off], b"")
+    assert isinstance(event, tuple)
+    assert event[1]["truncated"] is True
+    assert event[1]["updates"][0]["ref"] == "refs/heads/main"
+
+
 @pytest.mark.parametrize("body", [b"0000", b"", b"garbage", b"0000" + b"PACK"])
 def test_a_probe_is_no_event(body: bytes) -> None:
     assert observed(body, b"") is None
@@ -248,8 +258,8 @@ def test_a_probe_is_no_event(body: bytes) -> None:
 
 
 @given(st.lists(st.binary(max_size=50)), st.lists(st.binary(max_size=50)), st.booleans())
-def test_any_bytes_pass_by(body: list[bytes], answer: list[bytes], banding: bool) -> None:
-    reader = ReportReader(BANDED if banding else frozenset())
+def test_any_bytes_pass_by(body: list[bytes], answer: list[bytes], side_band: bool) -> None:
+    reader = ReportReader(side_band=side_band)
     observer = PushObserver("")
     for chunk in body:
         observer.asked(chunk)

@@ -15,11 +15,6 @@ async def a_database(folder: Path) -> AsyncIterator[Database]:
         yield database
 
 
-@asynccontextmanager
-async def opened(path: Path) -> AsyncIterator[Database]:
-    """Open what is there, or is not."""
-    database = Database(f"sqlite:///{path}")
-    try:
-        yield database
-    finally:
-        await database.close()
+def opened(path: Path) -> Database:
+    """Return what opens a database that is there, or is not."""
+    return Database(f"sqlite:///{path}")

@@ -40,13 +40,16 @@ async def names(database: Database) -> set[str]:
         return {account.name for account in await accounts.everyone(connection)}
 
 
-async def test_writing_is_kept_as_a_whole_or_not_at_all(database: Database) -> None:
+async def add(database: Database, *new: str) -> None:
     async with database.writing() as connection:
-        await accounts.insert(connection, an_account(name="kept"))
-    with pytest.raises(DuplicateError):
-        async with database.writing() as connection:
-            await accounts.insert(connection, an_account(name="lost"))
-            await accounts.insert(connection, an_account(name="kept"))
+        for name in new:
+            await accounts.insert(connection, an_account(name=name))
+
+
+async def test_writing_is_kept_as_a_whole_or_not_at_all(database: Database) -> None:
+    await add(database, "kept")
+    with pytest.raises(DuplicateError, match=r"accounts\.name"):
+        await add(database, "lost", "kept")
     assert await names(database) == {"kept"}
 
 
@@ -60,25 +63,17 @@ async def test_a_reader_sees_what_was_committed_since_its_last_statement(databas
         assert await accounts.everyone(connection) == [an_account()]
 
 
-async def test_writers_wait_for_each_other(database: Database, tmp_path: Path) -> None:
+async def test_writers_wait_for_each_other(database: Database) -> None:
     """Each has the lock from its beginning, so that none reads what another is about to change."""
 
-    async def add(number: int) -> None:
+    async def count_and_add() -> None:
         async with database.writing() as connection:
             count = len(await accounts.everyone(connection))
             await asyncio.sleep(0)
-            await accounts.insert(connection, an_account(name=f"{count}"))
+            await accounts.insert(connection, an_account(name=str(count)))
 
-    await asyncio.gather(*(add(number) for number in range(12)))
+    await asyncio.gather(*(count_and_add() for _ in range(12)))
     assert await names(database) == {str(number) for number in range(12)}
-
-
-async def test_a_duplicate_has_its_own_error(database: Database) -> None:
-    async with database.writing() as connection:
-        await accounts.insert(connection, an_account())
-    with pytest.raises(DuplicateError, match=r"accounts\.name"):
-        async with database.writing() as connection:
-            await accounts.insert(connection, an_account())
 
 
 async def test_every_token_has_an_owner(database: Database) -> None:

@@ -60,9 +60,19 @@ async def test_what_is_written_is_found_by_id_and_by_digest(
 
 
 @pytest.mark.usefixtures("owner")
+async def test_times_are_microseconds_since_1970_and_no_limit_is_null(database: Database) -> None:
+    """Other programs and later versions read the file as well."""
+    await insert(database, a_token(expires_at=datetime(1970, 1, 1, 0, 0, 1, 5, tzinfo=UTC)))
+    async with database.reading() as connection:
+        columns = "created_at, expires_at, not_before, addresses, scopes"
+        [row] = await connection.exec_driver_sql(f"SELECT {columns} FROM tokens")
+    assert tuple(row) == (1773500966_000000, 1_000005, None, None, '["code:read"]')
+
+
+@pytest.mark.usefixtures("owner")
 async def test_an_update_writes_what_an_edit_may_change_and_nothing_else(database: Database) -> None:
     token = await insert(database, a_token())
-    edited = a_token(name="Other", **FULL, hint="x", created_at=NOW + HOUR, revoked_at=NOW, account="bob")
+    edited = a_token(name="Other", **FULL, hint="x", created_at=NOW + HOUR, revoked_at=NOW)
     async with database.writing() as connection:
         await tokens.update(connection, edited)
     assert await found(database) == a_token(name="Other", **FULL)

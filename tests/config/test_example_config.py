@@ -10,7 +10,8 @@ import pytest
 import yaml
 from pydantic.fields import FieldInfo
 
-from gitpat_proxy.config import Config, Limits, Route, Section, Tls, Tokens, load
+from gitpat_proxy.config.loader import load
+from gitpat_proxy.config.model import Config, Limits, RouteConfig, Section, Tls, TokenLifetimes
 
 EXAMPLE = Path(__file__).parents[2] / "config.example.yaml"
 TEXT = EXAMPLE.read_text()
@@ -18,7 +19,12 @@ TEXT = EXAMPLE.read_text()
 COMMENTED_OUT = re.compile(r"^#(?=[a-z]|  )", re.MULTILINE)
 SHOWN: dict[str, Any] = yaml.safe_load(TEXT)
 WHOLE: dict[str, Any] = yaml.safe_load(COMMENTED_OUT.sub("", TEXT))
-SECTIONS: dict[str, type[Section]] = {"tls": Tls, "routes": Route, "tokens": Tokens, "limits": Limits}
+SECTIONS: dict[str, type[Section]] = {
+    "tls": Tls,
+    "routes": RouteConfig,
+    "tokens": TokenLifetimes,
+    "limits": Limits,
+}
 
 
 def sections_of(document: dict[str, Any]) -> Iterator[tuple[type[Section], dict[str, Any]]]:
@@ -46,9 +52,14 @@ def test_every_key_of_a_section_is_there_and_no_other(model: type[Section]) -> N
     assert set(part) == set(model.model_fields)
 
 
-def test_each_default_shown_is_the_models() -> None:
-    whole = Config.model_validate(WHOLE, context=Path("/base"))
-    defaults = Config.model_validate({"routes": [{"path": "/"}]}, context=Path("/base"))
+def test_each_default_shown_is_the_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "repositories").mkdir()
+    for name in ("cert.pem", "key.pem", "upstream-password", "upstream-ca.pem"):
+        (tmp_path / name).write_text("word")
+    monkeypatch.setenv("UPSTREAM_PASSWORD", "word")
+    whole = Config.model_validate(WHOLE, context=tmp_path)
+    only_route = {"routes": [{"path": "/", "repositories": "repositories"}]}
+    defaults = Config.model_validate(only_route, context=tmp_path)
     for name, field in Config.model_fields.items():
         if has_default(field):
             assert getattr(whole, name) == getattr(defaults, name), name
@@ -62,9 +73,9 @@ def test_what_has_a_default_is_shown_and_what_has_none_is_commented_out() -> Non
     shown = dict(sections_of(SHOWN))
     for name, field in Config.model_fields.items():
         assert (name in SHOWN) == (has_default(field) or field.is_required()), name
-    for model in (Tokens, Limits):
+    for model in (TokenLifetimes, Limits):
         assert set(shown[model]) == set(model.model_fields)
-    assert set(shown[Route]) == {"path", "repositories", "dumb_protocol"}
+    assert set(shown[RouteConfig]) == {"path", "repositories", "dumb_protocol"}
 
 
 def test_each_key_has_its_explanation_beside_or_above_it() -> None:

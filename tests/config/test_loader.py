@@ -1,13 +1,17 @@
 """The configuration: what is read from it, and every mistake named with its key and line."""
 
 import re
-from datetime import timedelta
+import tempfile
 from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from gitpat_proxy.config import Config, ConfigError, ListenAddress, Problem, load
+from gitpat_proxy.config.loader import ConfigError, Problem, load
+from gitpat_proxy.config.model import Config, RouteConfig
+from gitpat_proxy.config.values import ListenAddress
 
 ROUTES = "routes: [{path: /, repositories: repositories}]\n"
 FOLDER = {"path": "/", "repositories": "repositories"}
@@ -54,7 +58,7 @@ def test_a_file_with_every_key(folder: Path) -> None:
     config = read(
         folder,
         """
-listen: ["0.0.0.0:80", "[::1]:8418", "unix:run/socket", "localhost:0"]
+listen: ["0.0.0.0:80", "[::1]:8418", "unix:run/socket", "localhost:65535"]
 public_url: https://git.example.org/
 database: sqlite:///data/gitpat.db
 tls: {certificate: cert.pem, key: /etc/hostname}
@@ -78,7 +82,7 @@ limits: {operations: 1, unknown_tokens: 2}
         ListenAddress("0.0.0.0", 80),
         ListenAddress("::1", 8418),
         ListenAddress(path=folder / "run/socket"),
-        ListenAddress("localhost", 0),
+        ListenAddress("localhost", 65535),
     )
     assert [str(address) for address in config.listen[:2]] == ["0.0.0.0:80", "[::1]:8418"]
     assert config.public_url == "https://git.example.org"
@@ -91,9 +95,9 @@ limits: {operations: 1, unknown_tokens: 2}
     assert (own.path, own.segments, own.repositories) == ("/", (), folder / "repositories")
     assert own.dumb_protocol
     assert (legacy.path, legacy.segments) == ("/legacy/code", ("legacy", "code"))
-    assert (legacy.upstream, legacy.upstream_password) == ("http://127.0.0.1:3000/git", "word")
+    assert (legacy.upstream, legacy.read_upstream_password()) == ("http://127.0.0.1:3000/git", "word")
     assert (legacy.upstream_ca_file, legacy.upstream_timeout_seconds) == (folder / "cert.pem", 5)
-    assert (config.tokens.longest, config.tokens.default_lifetime) == (None, "12h")
+    assert (config.tokens.longest_lifetime, config.tokens.default_lifetime) == ("never", "12h")
     assert (config.limits.operations, config.limits.unknown_tokens) == (1, 2)
 
 
@@ -101,13 +105,18 @@ def test_what_is_not_given_has_its_default(folder: Path) -> None:
     config = read(folder, ROUTES)
     assert config.listen == (ListenAddress("127.0.0.1", 8418),)
     assert config.database == f"sqlite:///{folder}/gitpat.db"
-    assert config.tokens.longest == timedelta(days=365)
-    assert config.routes[0].upstream_password is None
+    assert (config.tokens.default_lifetime, config.tokens.longest_lifetime) == ("90d", "365d")
+    assert config.routes[0].read_upstream_password() is None
 
 
 def test_a_password_may_come_from_the_environment(folder: Path) -> None:
     text = route(**USER, upstream_password_env="GITPAT_TEST_PASSWORD")
-    assert read(folder, text).routes[0].upstream_password == "word"
+    assert read(folder, text).routes[0].read_upstream_password() == "word"
+
+
+def test_a_value_may_be_named_and_used_again(folder: Path) -> None:
+    text = "routes: [{path: /, repositories: &r repositories}, {path: /a, repositories: *r}]"
+    assert {route.repositories for route in read(folder, text).routes} == {folder / "repositories"}
 
 
 @pytest.mark.parametrize(
@@ -119,14 +128,16 @@ def test_route_paths_that_are_accepted(folder: Path, given: str, path: str) -> N
 
 
 URL = "an http:// or https:// address"
-PATH = "a path; a relative one is relative to this file"
+FOLDER_PATH = "a folder; a relative path is relative to this file"
+FILE_PATH = "a file that can be read; a relative path is relative to this file"
 POSITIVE = "a whole number from 1 on"
 LIFETIME = "a duration as 90d or 12h, or never"
+NO_LIFETIMES = ["", "90", "'90'", "1y", "0d", "forever", "2027-01-31", "999999w"]
 # what is accepted, and what is not
 VALUES = {
     "listen": (
         "host:port, [::1]:port or unix:PATH, or a list of them",
-        ["", "8418", "localhost", ":80", "'::1:80'", "1.2.3.4:99999", "'unix:'", "[]", "[5]", "{}"],
+        ["", "8418", "localhost", ":80", "'::1:80'", "1.2.3.4:65536", "'unix:'", "[]", "[5]", "{}"],
     ),
     "public_url": (URL, ["", "a", "ftp://a", "http://", "http://a:b@c", "http://a?b", "http://a#b"]),
     "database": ("sqlite:///PATH", ["", "gitpat.db", "sqlite://", "sqlite:///", "mysql:///x", "5"]),
@@ -138,12 +149,11 @@ VALUES = {
     "scopes": ("scope names with a description each", ["", "[a]", "work"]),
     "scopes.a": ("scope names with a description each", ["{a: }", "{a: 5}"]),
     "scopes.listen": ("scope names with a description each", ["{listen: 5}"]),
-    "scopes.1": ("scope names with a description each", ["{1: One}"]),
-    "routes": ("a list of routes, at least one", ["", "[]", "{path: /}"]),
+    "routes": ("a list of routes, at least one", ["", "{path: /}"]),
     "routes[0]": ("a list of routes, at least one", ["[5]", "[[]]"]),
     "tokens": ("default_lifetime and longest_lifetime", ["", "90d"]),
-    "tokens.default_lifetime": (LIFETIME, ["{default_lifetime: 90}", "{default_lifetime: }"]),
-    "tokens.longest_lifetime": (LIFETIME, ["{longest_lifetime: 90}"]),
+    "tokens.default_lifetime": (LIFETIME, [f"{{default_lifetime: {text}}}" for text in NO_LIFETIMES]),
+    "tokens.longest_lifetime": (LIFETIME, [f"{{longest_lifetime: {text}}}" for text in NO_LIFETIMES]),
     "limits": ("operations and unknown_tokens", ["", "5"]),
     "limits.operations": (POSITIVE, ["{operations: 0}", "{operations: 1.5}", "{operations: yes}"]),
     "limits.unknown_tokens": (POSITIVE, ["{unknown_tokens: -1}", "{unknown_tokens: '30'}"]),
@@ -153,13 +163,13 @@ ROUTE_VALUES = {
         "a URL prefix that begins with / and not with /-, as / or /legacy",
         ["", "a", "//", "/a//b", "/../a", "/a/.", "/-", "/-/x", "5", "[/]"],
     ),
-    "repositories": (PATH, ["5", "[a]", "~nobody-of-that-name/x"]),
+    "repositories": (FOLDER_PATH, ["5", "[a]", "~nobody-of-that-name/x"]),
     "dumb_protocol": ("true or false", ["", "1", "'yes'"]),
     "upstream": (URL, ["5", "host:3000", "ftp://host"]),
     "upstream_username": ("a name without colon", ["'a:b'", "''", "5"]),
-    "upstream_password_file": (PATH, ["5"]),
+    "upstream_password_file": (FILE_PATH, ["5"]),
     "upstream_password_env": ("the name of an environment variable", ["5"]),
-    "upstream_ca_file": (PATH, ["{}"]),
+    "upstream_ca_file": (FILE_PATH, ["{}"]),
     "upstream_timeout_seconds": ("a whole number of seconds from 1 on", ["", "0", "1.5", "'5'"]),
 }
 
@@ -193,14 +203,17 @@ MISTAKES = [
     ("word", "", 1, "the file must hold keys, as config.example.yaml does"),
     ("a: [\n", "", 2, "no valid YAML: expected the node content, but found '<stream end>'"),
     ("\n\na: b: c\n", "", 3, "no valid YAML: mapping values are not allowed here"),
-    ("a: \x07", "", 1, "no valid YAML: unreadable"),
+    ("a: \x07", "", 1, "no valid YAML: special characters"),
     (f"{ROUTES}---\n{ROUTES}", "", 2, "no valid YAML: but found another document"),
     (f"{ROUTES}a: !!python/name:os.system\n", "", 2, "no valid YAML: could not determine a constructor"),
     (f"{ROUTES}? [a]\n: b\n", "", 2, "no valid YAML: found unhashable key"),
     # keys
     (f"{ROUTES}listne: x\n", "listne", 2, "unknown key; did you mean listen? accepted here: listen, "),
     (f"{ROUTES}zzz: x\n", "zzz", 2, "unknown key; accepted here: listen, public_url, database, tls"),
-    (f"{ROUTES}1: x\n", "1", 2, "accepted"),
+    (f"{ROUTES}1: x\n", "1", 2, "unknown key"),
+    (f"{ROUTES}on: x\n", "on", 2, "unknown key"),
+    (f"{ROUTES}scopes: {{1: One}}\n", "scopes.1", 2, "accepted: "),
+    (f"{ROUTES}~: x\n", "~", 2, "unknown key"),
     (f"limits:\n  x: 1\n{ROUTES}", "limits.x", 2, "unknown key; accepted here: operations, unknown_to"),
     (route(**FOLDER, upstrem="x"), "routes[0].upstrem", 4, "unknown key; did you mean upstream?"),
     (f"{ROUTES}workers: 1\nworkers: 1\n", "workers", 2, "given again on line 3; give it once"),
@@ -210,15 +223,10 @@ MISTAKES = [
     (f"tls: {{certificate: password}}\n{ROUTES}", "tls.key", 1, "required and not there; accepted: "),
     # what a value refers to
     (f"tls:\n  certificate: x\n  key: password\n{ROUTES}", "tls.certificate", 2, "can't be read"),
-    (f"tls: {{certificate: password, key: .}}\n{ROUTES}", "tls.key", 1, "can't be read: [Errno 21]"),
+    (f"tls: {{certificate: password, key: .}}\n{ROUTES}", "tls.key", 1, "can't be read: Is a directory"),
     (f"{ROUTES}scopes: {{a: ' '}}\n", "scopes.a", 2, "the description is empty; it is shown to people"),
     (f"{ROUTES}scopes:\n  a: A\n  code:x: B\n", "scopes.code:x", 4, "code:x is a name that gitpat-"),
     (f"{ROUTES}scopes: {{A b: c}}\n", "scopes.A b", 2, "'A b' is no scope name; accepted: lower-case"),
-    *[
-        (f"{ROUTES}tokens: {{{key}: '{value}'}}\n", f"tokens.{key}", 2, f"'{value}' is no duration")
-        for key in ("default_lifetime", "longest_lifetime")
-        for value in ("", "90", "1y", "0d", "forever")
-    ],
     *[
         (f"{ROUTES}tokens: {{{text}}}\n", "tokens.default_lifetime", 2, message)
         for text, message in [
@@ -228,6 +236,7 @@ MISTAKES = [
         ]
     ],
     # routes
+    ("routes: []\n", "routes", 1, "needs at least one route: without any, nothing is served"),
     (route(path="/"), "routes[0]", 2, "needs one of repositories (a folder) and upstream"),
     (route(**FOLDER, upstream="http://host"), "routes[0]", 2, "needs one of repositories (a folder)"),
     (route(path="/", repositories="nowhere"), "routes[0].repositories", 3, "/nowhere is not a folder"),
@@ -249,12 +258,12 @@ MISTAKES = [
             (SERVER, "upstream_username", "a", "needs upstream_password_file or upstream_password_env"),
             (SERVER, "upstream_password_file", "password", "needs upstream_username beside it"),
             (SERVER, "upstream_password_env", "GITPAT_TEST_PASSWORD", "needs upstream_username beside"),
-            (SERVER, "upstream_ca_file", "nowhere", "can't be read: [Errno 2]"),
+            (SERVER, "upstream_ca_file", "nowhere", "nowhere can't be read: No such file"),
             (USER, "upstream_password_file", "nowhere", "can't be read: [Errno 2]"),
             (USER, "upstream_password_file", "repositories", "can't be read: [Errno 21]"),
             (USER, "upstream_password_file", "binary", "can't be read: 'utf-8' codec"),
-            (USER, "upstream_password_file", "empty", "the password there is empty"),
-            (USER, "upstream_password_env", "GITPAT_TEST_EMPTY", "the password there is empty"),
+            (USER, "upstream_password_file", "empty", "empty is empty; accepted: a file"),
+            (USER, "upstream_password_env", "GITPAT_TEST_EMPTY", "GITPAT_TEST_EMPTY, or it is empty"),
             (USER, "upstream_password_env", "GITPAT_TEST_NONE", "there is no environment variable "),
             (
                 USER | {"upstream_password_file": "password"},
@@ -279,7 +288,7 @@ def test_a_mistake_is_named_with_key_and_line(
 
 
 def test_a_file_that_is_not_there_is_named(folder: Path) -> None:
-    with pytest.raises(ConfigError, match=r"nowhere\.yaml:1: can't be read: \[Errno 2\]"):
+    with pytest.raises(ConfigError, match=r"nowhere\.yaml:1: there is no such file; name one"):
         load(folder / "nowhere.yaml")
     with pytest.raises(ConfigError, match="can't be read: 'utf-8'"):
         load(folder / "binary")
@@ -325,8 +334,8 @@ scopes: {admin: x, a: ' '}
 tokens: {default_lifetime: 2d, longest_lifetime: 1d}
 limits: {operations: 0}
 routes:
-  - {path: /a, repositories: nowhere}
-  - {path: /a, upstream: ftp://host}
+  - {path: /a, repositories: repositories}
+  - {path: /b, upstream: ftp://host}
   - {path: /a}
   - {path: /-, repositories: .}
 """
@@ -340,9 +349,7 @@ routes:
         (6, "scopes.a"),
         (7, "tokens.default_lifetime"),
         (8, "limits.operations"),
-        (10, "routes[0].repositories"),
         (11, "routes[1].upstream"),
-        (11, "routes[1].path"),
         (12, "routes[2].path"),
         (12, "routes[2]"),
         (13, "routes[3].path"),
@@ -368,7 +375,51 @@ def test_one_mistake_makes_no_others(folder: Path, text: str, key: str) -> None:
     assert [problem.key for problem in problems(folder, text)] == [key]
 
 
+def test_a_misplaced_key_hides_no_other_mistake(folder: Path) -> None:
+    text = f"{ROUTES}path: /x\nupstream: http://host\nlisten: 0.0.0.0:80\n"
+    assert [problem.key for problem in problems(folder, text)] == ["path", "upstream", "listen"]
+
+
 def test_a_mistake_does_not_move_the_next_one(folder: Path) -> None:
     text = "routes:\n- 5\n- {path: /a, repositories: .}\n- {path: /b, repositories: nowhere}\n"
     found = [(problem.line, problem.key) for problem in problems(folder, text)]
     assert found == [(2, "routes[0]"), (4, "routes[2].repositories")]
+
+
+KEYS = [
+    *Config.model_fields,
+    *RouteConfig.model_fields,
+    "certificate",
+    "longest_lifetime",
+    "x",
+    "on",
+    "1",
+]
+WORDS = ["", "/", "[]", "{}", "~x/y", "&a [*a]", "90d", "http://a", "[::1]:80", "'", "<<: x", r'"\0"']
+VALUE = st.sampled_from(WORDS) | st.text(max_size=5)
+LINE = st.tuples(st.sampled_from(["", "  ", "- ", "  - "]), st.sampled_from(KEYS), VALUE)
+
+
+@given(st.lists(LINE, max_size=8))
+def test_any_text_is_a_configuration_or_a_list_of_mistakes(lines: list[tuple[str, str, str]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "config.yaml")
+        file.write_text("".join(f"{indent}{key}: {value}\n" for indent, key, value in lines), "utf-8")
+        try:
+            found = load(file).routes
+        except ConfigError as error:
+            found = error.problems
+        assert found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "routes: &a [*a]\n",
+        f'{ROUTES}tls: {{certificate: "\\0", key: password}}\n',
+        route(**USER, upstream_password_file=r'"\0"'),
+        route(**USER, upstream_password_file=r'"\ud800"'),
+    ],
+)
+def test_what_nobody_would_write_is_a_mistake_like_others(folder: Path, text: str) -> None:
+    assert problems(folder, text)

@@ -1,0 +1,143 @@
+"""Which folder is a repository, and which name finds it."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from gitpat_proxy.backends.http_backend import (
+    HttpBackend,
+    git_directory,
+    http_backend_program,
+    repositories_below,
+)
+from tests.support.git import Git, make_repository
+
+
+def bare(path: Path) -> Path:
+    """Make what git takes for a repository, without running it."""
+    for name in ("objects", "refs"):
+        (path / name).mkdir(parents=True)
+    (path / "HEAD").write_text("ref: refs/heads/main\n")
+    return path
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Repositories of every kind, and beside them one that must never be reached."""
+    root = tmp_path / "root"
+    bare(root / "bare.git")
+    bare(root / "plain")
+    bare(root / "work" / ".git")
+    bare(root / "team" / "inner" / "app.git")
+    bare(root / "both")
+    bare(root / "both.git")
+    bare(root / "three" / ".git")
+    bare(root / "three.git")
+    bare(root / "three.git" / "modules" / "sub")
+    bare(root / "größe.git")
+    (root / "folder").mkdir()
+    (root / "file.git").touch()
+    bare(root / "incomplete.git")
+    (root / "incomplete.git" / "refs").rmdir()
+    (root / "gitfile").mkdir()
+    outside = bare(tmp_path / "outside.git")
+    (root / "gitfile" / ".git").write_text(f"gitdir: {outside}\n")
+    (root / "inside.git").symlink_to("team/inner/app.git")
+    (root / "leaving.git").symlink_to(outside)
+    (root / "leaving-folder").symlink_to(tmp_path)
+    (root / "leaving-work").mkdir()
+    (root / "leaving-work" / ".git").symlink_to(outside)
+    (root / "shadowed").symlink_to(outside)
+    bare(root / "shadowed.git")
+    (root / "covered.git").symlink_to(outside)
+    bare(root / "covered")
+    (root / "broken.git").symlink_to("nowhere")
+    (root / "loop.git").symlink_to("loop.git")
+    bare(root / "symlinked-head.git")
+    (root / "symlinked-head.git" / "HEAD").unlink()
+    (root / "symlinked-head.git" / "HEAD").symlink_to("refs/heads/main")
+    return root
+
+
+FOUND = [
+    ("bare", "bare.git"),
+    ("plain", "plain"),
+    ("work", "work/.git"),
+    ("team/inner/app", "team/inner/app.git"),
+    ("both", "both.git"),
+    ("three", "three.git"),
+    ("größe", "größe.git"),
+    ("inside", "inside.git"),
+    ("shadowed", "shadowed.git"),
+    ("covered", "covered"),
+    ("symlinked-head", "symlinked-head.git"),
+]
+
+
+@pytest.mark.parametrize("suffix", ["", ".git"])
+@pytest.mark.parametrize(("name", "directory"), FOUND)
+def test_a_name_with_and_without_git_finds_the_same(
+    root: Path, name: str, directory: str, suffix: str
+) -> None:
+    assert git_directory(root, tuple(f"{name}{suffix}".split("/"))) == directory
+
+
+MISSING = ["missing", "folder", "file", "incomplete", "team", "team/inner", "team/app", "BARE", "bar"]
+LEADING_OUT = ["gitfile", "leaving", "leaving-folder/outside", "leaving-work", "broken", "loop"]
+
+
+@pytest.mark.parametrize("suffix", ["", ".git"])
+@pytest.mark.parametrize("name", [*MISSING, *LEADING_OUT, "bare/HEAD", "bare.git/objects", "x" * 300])
+def test_what_is_not_there_or_leads_out_is_not_found(root: Path, name: str, suffix: str) -> None:
+    assert git_directory(root, tuple(f"{name}{suffix}".split("/"))) is None
+
+
+def test_the_root_may_itself_be_reached_through_a_link(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(root)
+    assert git_directory((tmp_path / "link").resolve(), ("bare",)) == "bare.git"
+
+
+def test_all_repositories_are_listed_in_order_and_none_outside(root: Path) -> None:
+    assert repositories_below(root, 1000) == [
+        *["bare.git", "both", "both.git", "covered", "größe.git", "inside.git", "plain"],
+        *["shadowed.git", "symlinked-head.git", "three.git", "team/inner/app.git", "three/.git"],
+        "work/.git",
+    ]
+
+
+@pytest.mark.parametrize("most", [1, 3])
+def test_no_more_are_listed_than_asked_for(root: Path, most: int) -> None:
+    assert len(repositories_below(root, most)) == most
+
+
+def test_an_empty_folder_has_none(tmp_path: Path) -> None:
+    assert repositories_below(tmp_path, 10) == []
+
+
+def test_what_git_makes_is_found(tmp_path: Path) -> None:
+    make_repository(tmp_path / "root" / "app.git")
+    Git(tmp_path / "home")("init", "--quiet", str(tmp_path / "root" / "work"))
+    assert git_directory(tmp_path / "root", ("app",)) == "app.git"
+    assert git_directory(tmp_path / "root", ("work",)) == "work/.git"
+
+
+async def test_check_has_git_read_a_repository(tmp_path: Path) -> None:
+    backend = HttpBackend(tmp_path, "localhost")
+    empty = await backend.check()
+    assert (empty.ok, empty.detail) == (True, "no repository in it yet")
+    make_repository(tmp_path / "team" / "app.git")
+    good = await backend.check()
+    assert (good.ok, good.detail) == (True, "1 repositories, team/app.git can be read")
+    (tmp_path / "team" / "app.git" / "HEAD").write_text("nonsense\n")
+    bad = await backend.check()
+    assert not bad.ok
+    assert bad.detail.startswith("git can't read team/app.git: fatal: ")
+    await backend.close()
+
+
+def test_the_program_is_gits_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert os.access(http_backend_program(), os.X_OK)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match="git is not installed, or not on the search path"):
+        http_backend_program()

@@ -1,0 +1,226 @@
+"""The recorder: requests don't wait for it, and nothing that it was given is lost."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection
+from structlog.testing import capture_logs
+
+from gitpat_proxy.access.model import AuditEvent, AuditFilter
+from gitpat_proxy.services import audit as service
+from gitpat_proxy.services.audit import Recorder, search
+from gitpat_proxy.services.tokens import Tokens
+from gitpat_proxy.store.database import Database
+from tests.access.examples import NOW
+from tests.services.token_life import create
+from tests.store.databases import opened
+
+HOUR = timedelta(hours=1)
+
+
+def event(number: int) -> AuditEvent:
+    return AuditEvent(NOW + HOUR, f"event-{number}")
+
+
+async def written(database: Database) -> list[str]:
+    return [event.event for _, event in await search(database, AuditFilter())]
+
+
+class HeldUp(Database):
+    """A database that takes its time: whoever writes waits until it is told to go on."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.entered, self.go_on = asyncio.Event(), asyncio.Event()
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[AsyncConnection]:
+        self.entered.set()
+        await self.go_on.wait()
+        async with super().writing() as connection:
+            yield connection
+
+
+@pytest.fixture
+async def held_up(database: Database) -> AsyncIterator[HeldUp]:
+    async with HeldUp(f"sqlite:///{database.path}") as held_up:
+        yield held_up
+
+
+@pytest.fixture
+async def recorder(database: Database) -> AsyncIterator[Recorder]:
+    recorder = Recorder(database)
+    yield recorder
+    await recorder.close()
+
+
+async def test_what_was_recorded_is_on_disk_when_flush_returns(
+    recorder: Recorder, database: Database
+) -> None:
+    full = AuditEvent(NOW, "push", "alice", "t-1", "team/app", "192.0.2.1", "r1", {"updates": []})
+    recorder.event(full)
+    recorder.event(event(1))
+    await recorder.flush()
+    async with opened(database.path) as other:
+        assert await search(other, AuditFilter()) == [(1, full), (2, event(1))]
+    await recorder.flush()
+    assert len(await written(database)) == 2
+
+
+async def test_it_is_written_without_a_flush_as_well(
+    held_up: HeldUp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "_WAIT_SECONDS", 0)
+    recorder = Recorder(held_up)
+    recorder.event(event(1))
+    held_up.go_on.set()
+    await asyncio.wait_for(held_up.entered.wait(), 10)
+    await recorder.close()
+    assert await written(held_up) == ["event-1"]
+
+
+async def test_close_writes_the_rest(database: Database) -> None:
+    recorder = Recorder(database)
+    recorder.event(event(1))
+    recorder.event(event(2))
+    await recorder.close()
+    assert await written(database) == ["event-1", "event-2"]
+
+
+async def test_the_last_use_of_a_token_is_written(
+    recorder: Recorder, tokens: Tokens, database: Database
+) -> None:
+    token = (await create(tokens))[1]
+    recorder.use(token.id, NOW, "192.0.2.1")
+    recorder.use(token.id, NOW + HOUR, "192.0.2.2")
+    await recorder.flush()
+    used = await tokens.get(token.id)
+    assert (used.last_used_at, used.last_used_from) == (NOW + HOUR, "192.0.2.2")
+    recorder.use(token.id, NOW, "192.0.2.3")
+    await recorder.flush()
+    assert await tokens.get(token.id) == used
+
+
+def without_table(path: Path, statement: str) -> None:
+    """Take the audit's table away from under the recorder, and put it back."""
+    with sqlite3.connect(path) as connection:
+        connection.execute(statement)
+    connection.close()
+
+
+async def test_what_can_not_be_written_is_kept_and_written_later_in_its_order(
+    recorder: Recorder, tokens: Tokens, database: Database
+) -> None:
+    token = (await create(tokens))[1]
+    before = await written(database)
+    without_table(database.path, "ALTER TABLE audit RENAME TO away")
+    recorder.event(event(1))
+    recorder.use(token.id, NOW, "192.0.2.1")
+    with capture_logs() as log:
+        await recorder.flush()
+        recorder.event(event(2))
+        recorder.use(token.id, NOW + HOUR, "192.0.2.2")
+        await recorder.flush()
+    assert [(line["event"], line["waiting"]) for line in log] == [
+        ("audit_not_written", 1),
+        ("audit_not_written", 2),
+    ]
+    assert "no such table: audit" in log[0]["reason"]
+    assert (await tokens.get(token.id)).last_used_at is None
+    without_table(database.path, "ALTER TABLE away RENAME TO audit")
+    recorder.event(event(3))
+    await recorder.flush()
+    assert await written(database) == [*before, "event-1", "event-2", "event-3"]
+    assert (await tokens.get(token.id)).last_used_from == "192.0.2.2"
+
+
+async def test_what_is_kept_is_bounded_and_a_loss_is_logged(database: Database) -> None:
+    recorder = Recorder(database, longest_queue=3)
+    with capture_logs() as log:
+        for number in range(5):
+            recorder.event(event(number))
+    assert [(line["event"], line["events"]) for line in log] == [("audit_events_lost", 1)] * 2
+    await recorder.flush()
+    assert await written(database) == ["event-2", "event-3", "event-4"]
+    await recorder.close()
+
+
+async def test_what_comes_back_from_a_failed_write_is_bounded_too(held_up: HeldUp) -> None:
+    recorder = Recorder(held_up, longest_queue=3)
+    for number in range(3):
+        recorder.event(event(number))
+    failing = asyncio.create_task(recorder.flush())
+    await held_up.entered.wait()
+    recorder.event(event(3))
+    without_table(held_up.path, "ALTER TABLE audit RENAME TO away")
+    held_up.go_on.set()
+    with capture_logs() as log:
+        await failing
+    assert [line["event"] for line in log] == ["audit_events_lost", "audit_not_written"]
+    without_table(held_up.path, "ALTER TABLE away RENAME TO audit")
+    await recorder.flush()
+    assert await written(held_up) == ["event-1", "event-2", "event-3"]
+    await recorder.close()
+
+
+async def test_a_flush_that_is_cancelled_loses_nothing(held_up: HeldUp) -> None:
+    recorder = Recorder(held_up)
+    recorder.event(event(1))
+    flush = asyncio.create_task(recorder.flush())
+    await held_up.entered.wait()
+    flush.cancel()
+    await asyncio.wait([flush])
+    held_up.go_on.set()
+    await recorder.flush()
+    assert await written(held_up) == ["event-1"]
+    await recorder.close()
+
+
+async def test_recording_waits_for_nobody(held_up: HeldUp) -> None:
+    recorder = Recorder(held_up)
+    recorder.event(event(1))
+    flush = asyncio.create_task(recorder.flush())
+    await held_up.entered.wait()
+    recorder.event(event(2))
+    recorder.use("t-1", NOW, "192.0.2.1")
+    held_up.go_on.set()
+    await flush
+    await recorder.flush()
+    assert await written(held_up) == ["event-1", "event-2"]
+    await recorder.close()
+
+
+async def test_a_flush_covers_what_another_one_is_writing(held_up: HeldUp) -> None:
+    """A push is acknowledged after its flush: its event must not be on its way still."""
+    recorder = Recorder(held_up)
+    recorder.event(event(1))
+    first = asyncio.create_task(recorder.flush())
+    await held_up.entered.wait()
+    second = asyncio.create_task(recorder.flush())
+    await asyncio.sleep(0)
+    assert not second.done()
+    held_up.go_on.set()
+    await second
+    assert await written(held_up) == ["event-1"]
+    await first
+    await recorder.close()
+
+
+async def test_close_also_writes_what_came_while_the_last_was_being_written(
+    held_up: HeldUp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "_WAIT_SECONDS", 0)
+    recorder = Recorder(held_up)
+    recorder.event(event(1))
+    await held_up.entered.wait()
+    recorder.event(event(2))
+    closing = asyncio.create_task(recorder.close())
+    await asyncio.sleep(0)
+    held_up.go_on.set()
+    await closing
+    assert await written(held_up) == ["event-1", "event-2"]

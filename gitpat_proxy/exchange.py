@@ -11,14 +11,13 @@ from typing import Protocol
 
 import structlog
 from aiohttp import ClientError, hdrs, web
-from aiohttp.http import HttpVersion11
 
 from gitpat_proxy.access.address import Address
 from gitpat_proxy.access.model import AuditEvent, Token
 from gitpat_proxy.access.refusal import Code, Refusal
 from gitpat_proxy.access.secret import without_secrets
 from gitpat_proxy.backends.base import Answer, AnswerCutError, BodyCutError
-from gitpat_proxy.git.fetch import FetchObserver
+from gitpat_proxy.git.fetch import ArchiveObserver, FetchObserver
 from gitpat_proxy.git.operation import Kind, Operation, Service
 from gitpat_proxy.git.pktline import pkt_line
 from gitpat_proxy.git.push import PushObserver
@@ -40,6 +39,10 @@ _TOLD_IN_A_PACKET = frozenset(
 )
 
 _log = structlog.get_logger()
+
+
+_LONGEST_REPOSITORY = 300
+"""What is kept of a name in the audit: one that is longer is hardly one that is there."""
 
 
 class ClientGoneError(Exception):
@@ -103,15 +106,15 @@ class Exchange:
             await self._request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             self._request.writer.output_size = 0
 
-    def refuse(self, refusal: Refusal) -> web.Response:
+    def refuse(self, refusal: Refusal) -> web.StreamResponse:
         """Answer with a refusal, the one way in which all of them are told.
 
-        Raises ClientGoneError, and cuts the connection, if an answer has begun already.
+        Where an answer has begun already there is no status any more: the connection is cut.
         """
         self.refusal = refusal
         if self._response is not None:
             self._cut()
-            raise ClientGoneError
+            return self._response
         # A secret that somebody typed into the address would be in the repository's name.
         text = without_secrets(f"{refusal.sentence} (request {self.request_id})")
         headers = {"X-Request-Id": self.request_id, hdrs.CACHE_CONTROL: "no-store"}
@@ -177,12 +180,14 @@ class Exchange:
 
     async def end(self) -> web.StreamResponse:
         """Say that the answer is complete."""
-        response = self._response
-        if response is None:
-            raise RuntimeError("there is no answer to end")
-        if self._complete:
-            await self._send(response.write_eof)
-        return response
+        if self._response is not None and self._complete:
+            await self._send(self._response.write_eof)
+        return self.response
+
+    @property
+    def response(self) -> web.StreamResponse:
+        """The answer as far as there is one; aiohttp wants one also where nobody is left to get it."""
+        return self._response or web.Response()
 
     async def _send(self, step: Callable[[], Awaitable[object]]) -> None:
         if self._is_cut:
@@ -196,18 +201,10 @@ class Exchange:
                 raise ClientGoneError from None
 
     def _cut(self) -> None:
-        """Close the connection without the end that a complete answer has.
-
-        In HTTP/1.0 the end of the connection is that end: there it is reset.
-        """
+        """Reset the connection: an orderly end could look like the answer's, or never be taken."""
         self._is_cut = True
-        transport = self._request.transport
-        if transport is None:
-            return
-        if self._request.version < HttpVersion11:
-            transport.abort()
-        else:
-            transport.close()
+        if self._request.transport is not None:
+            self._request.transport.abort()
 
     def audit_event(self, now: datetime) -> AuditEvent | None:
         """Return what the audit keeps of the exchange; None for what is but a step of something."""
@@ -219,7 +216,7 @@ class Exchange:
             event,
             account=self.token.account,
             token=self.token.id,
-            repository=without_secrets(self.operation.repository),
+            repository=without_secrets(self.operation.repository)[:_LONGEST_REPOSITORY],
             address=self.address,
             request=self.request_id,
             details=details,
@@ -262,7 +259,7 @@ def _observer_of(request: web.Request, operation: Operation | None) -> Observer 
     encoding = request.headers.get(hdrs.CONTENT_ENCODING, "")
     if operation.service is Service.RECEIVE_PACK:
         return PushObserver(encoding)
-    return FetchObserver(encoding) if operation.service is Service.UPLOAD_PACK else None
+    return FetchObserver(encoding) if operation.service is Service.UPLOAD_PACK else ArchiveObserver()
 
 
 def _protocol_version(request: web.Request) -> int:

@@ -37,6 +37,8 @@ from gitpat_proxy.store.database import DatabaseError
 from gitpat_proxy.throttle import Throttle
 
 _BUSY_RETRY_SECONDS = 5
+_AUDIT_SECONDS = 5.0
+"""How long the end of a push waits until the audit has it; what is not written then is kept."""
 
 _log = structlog.get_logger()
 
@@ -109,7 +111,7 @@ class Gate:
             _log.error("database_failed", request=exchange.request_id, reason=str(error))
             return exchange.refuse(refuse(Code.UNAVAILABLE))
         except ClientGoneError:
-            raise ConnectionResetError from None
+            return exchange.response
         except Exception:
             # The outermost edge: whatever fails is refused, and its cause is in the log.
             _log.exception("failed", request=exchange.request_id)
@@ -159,7 +161,7 @@ class Gate:
         finally:
             self._operations -= 1
         if call.is_push:
-            await self._recorder.flush()
+            await self._recorder.flush_within(_AUDIT_SECONDS)
         return await exchange.end()
 
     def _audit(self, exchange: Exchange) -> None:
@@ -175,6 +177,8 @@ def _peer(request: web.Request) -> str | None:
 
 def _check_framing(request: web.Request) -> None:
     """Refuse what another server in front or behind could read with another end (RFC 9112, 6.1)."""
+    if request.method != "POST" and request.body_exists:
+        raise RefusedError(refuse(Code.BAD_REQUEST, what="only a POST may have a body"))
     coding = request.headers.getall(hdrs.TRANSFER_ENCODING, ())
     if coding and (request.version < HttpVersion11 or [c.lower() for c in coding] != ["chunked"]):
         raise RefusedError(refuse(Code.BAD_REQUEST, what="only chunked is accepted, in HTTP/1.1"))

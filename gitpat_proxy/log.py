@@ -1,10 +1,12 @@
 """The log: one line for each thing that happened, JSON, or readable on a terminal."""
 
 import logging
+import re
 import sys
 from typing import Any
 
 import structlog
+from aiohttp.http_exceptions import HttpProcessingError
 
 from gitpat_proxy.access.secret import without_secrets
 
@@ -32,13 +34,37 @@ def set_up_log() -> None:
 
 def _without_secrets(_logger: object, _method: str, line: Any) -> str:  # noqa: ANN401 - structlog's type
     """The last net under a promise that is kept elsewhere: a secret typed into a URL or a name."""
-    return without_secrets(str(line))
+    return _CREDENTIALS.sub(r"\1 …", without_secrets(str(line)))
+
+
+_CREDENTIALS = re.compile(r"(?i)\b(basic|bearer)[ \\t]+[a-z0-9._~+/=-]+")
+
+
+_MOST_REMEMBERED = 1000
 
 
 class _ToStructlog(logging.Handler):
-    """Passes what libraries log on, in our form."""
+    """Passes what libraries log on, in our form: of one message at most one a second.
+
+    asyncio says many times a second that it is out of descriptors. What aiohttp says of a request
+    that is no HTTP holds that request, credentials and all; its kind is enough.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last: dict[tuple[str, str], float] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
+        key = (record.name, str(record.msg))
+        if record.created - self._last.get(key, 0.0) < 1.0:
+            return
+        if len(self._last) >= _MOST_REMEMBERED:
+            self._last.clear()
+        self._last[key] = record.created
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, HttpProcessingError):
+            structlog.get_logger().info("not_http", kind=type(error).__name__)
+            return
         structlog.get_logger().log(
             record.levelno, record.name, text=record.getMessage(), exc_info=record.exc_info
         )

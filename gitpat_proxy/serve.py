@@ -1,6 +1,7 @@
 """Listening sockets, TLS, signals, and a clean end. Knows nothing of Git."""
 
 import asyncio
+import resource
 import signal
 import ssl
 from collections.abc import Awaitable, Callable
@@ -31,6 +32,7 @@ async def serve(config: Config, clock: Clock, started: Callable[[], Awaitable[No
 
     Raises OSError or DatabaseError, with a sentence, if it can't begin.
     """
+    _use_all_descriptors()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -65,6 +67,12 @@ def tls_context(tls: Tls) -> ssl.SSLContext:
     except OSError as error:
         raise OSError(f"tls: {tls.certificate} and {tls.key} can't be used: {error}") from None
     return context
+
+
+def _use_all_descriptors() -> None:
+    """Each connection and each git takes some; the usual soft limit of 1,024 is for select()."""
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def _prepare(database: Database) -> None:

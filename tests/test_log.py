@@ -82,3 +82,100 @@ logger.warning("this %s", 1)
     assert [(line["level"], line["event"], line["text"]) for line in lines] == [
         ("warning", "aiohttp.access", "this 1")
     ]
+
+
+def test_of_what_is_no_http_only_the_kind_is_logged() -> None:
+    """aiohttp says it with the request in it, credentials and all."""
+    lines, _ = logged(
+        """
+from aiohttp import http_exceptions
+header = f"Authorization: Basic {secret}\\x01".encode()
+for error in [
+    http_exceptions.BadHttpMessage(f"400, message: {header}"),
+    http_exceptions.InvalidHeader(header),
+    http_exceptions.LineTooLong(header, 8190),
+    http_exceptions.BadStatusLine(repr(header)),
+]:
+    try:
+        raise error
+    except Exception:
+        logging.getLogger("aiohttp.server").exception(f"Error handling request {header} {error}")
+"""
+    )
+    for line in lines:
+        assert line.pop("time").endswith("Z")
+    assert lines == [
+        {"event": "not_http", "kind": kind, "level": "info"}
+        for kind in ["BadHttpMessage", "InvalidHeader", "LineTooLong", "BadStatusLine"]
+    ]
+
+
+CREDENTIALS = [
+    ("Authorization: Basic " + "YWRhOng" + "=", "Authorization: Basic …"),
+    ("authorization: basic " + "YWRhOng" + "= x", "authorization: basic … x"),
+    ("b'BASIC \t " + "ab+/cd" + "=='", "b'BASIC …'"),
+    ("Bearer " + "abc_DEF-123", "Bearer …"),
+    ("'Bearer', 'x', \"bearer " + 'abc"', "'Bearer', 'x', \"bearer …\""),
+    ("Proxy-Authorization: Bearer " + "eyJh.eyJz.c2ln~x", "Proxy-Authorization: Bearer …"),
+    ("a basically normal line", "a basically normal line"),
+    ("forebearer x", "forebearer x"),
+]
+
+
+def test_credentials_of_any_kind_are_cut_in_any_line() -> None:
+    texts = [text for text, _ in CREDENTIALS]
+    lines, _ = logged(
+        f"""
+for number, text in enumerate({texts!r}):
+    log.info("request", text=text)
+    logging.getLogger(f"library-{{number}}").warning("it says: %s", text)
+"""
+    )
+    assert [line["text"] for line in lines] == [
+        said for _, cut in CREDENTIALS for said in (cut, f"it says: {cut}")
+    ]
+
+
+def test_the_same_message_of_a_library_twice_within_a_second_is_one_line() -> None:
+    lines, _ = logged(
+        """
+import time
+asyncio, aiohttp = logging.getLogger("asyncio"), logging.getLogger("aiohttp.server")
+for number in range(1000):
+    asyncio.error("out of descriptors")
+    asyncio.error("failed with %s", number)
+aiohttp.error("out of descriptors")
+asyncio.error("another")
+for _ in range(3):
+    log.error("ours", text="each")
+time.sleep(1.05)
+asyncio.error("out of descriptors")
+"""
+    )
+    assert [(line["event"], line["text"]) for line in lines] == [
+        ("asyncio", "out of descriptors"),
+        ("asyncio", "failed with 0"),
+        ("aiohttp.server", "out of descriptors"),
+        ("asyncio", "another"),
+        *[("ours", "each")] * 3,
+        ("asyncio", "out of descriptors"),
+    ]
+
+
+def test_what_is_remembered_of_messages_is_bounded() -> None:
+    """Some libraries put addresses and numbers into the message itself."""
+    lines, _ = logged(
+        """
+import os, tracemalloc
+saved = os.dup(2)
+os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+logger = logging.getLogger("asyncio")
+tracemalloc.start()
+for number in range(20_000):
+    logger.error(f"transport <fd={number}>")
+size, _ = tracemalloc.get_traced_memory()
+os.dup2(saved, 2)
+log.info("size", size=size)
+"""
+    )
+    assert lines[-1]["size"] < 1024 * 1024

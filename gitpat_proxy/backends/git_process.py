@@ -11,8 +11,6 @@ import structlog
 from gitpat_proxy.backends.base import BodyCutError
 from gitpat_proxy.backends.pipes import InputPipe, OutputPipe
 
-_CLEANUP_SECONDS = 4.0
-"""How long git may take to remove what a push left that its client did not complete."""
 _TERMINATE_SECONDS = 2.0
 _LONGEST_ERROR_OUTPUT = 16 * 1024
 
@@ -75,8 +73,10 @@ class GitProcess:
         return await self._process.wait()
 
     async def _feed(self, body: AsyncIterator[bytes]) -> None:
-        """Where the client is gone the input ends early: git sees that it is not complete, undoes
-        what it had begun, and is given a limited time for it.
+        """Where the client is gone the input ends early, and git decides.
+
+        A push that is not complete fails and is undone; one that is, but for the end of its HTTP body,
+        is applied. Ended by force it could be applied by half.
         """
         try:
             async for chunk in body:
@@ -88,15 +88,9 @@ class GitProcess:
                 async for _ in body:
                     pass
         except BodyCutError:
-            self._end_soon()
-        except asyncio.CancelledError:
-            self._end_soon()
-            raise
+            return
         finally:
             self._pipes.input.close()
-
-    def _end_soon(self) -> None:
-        asyncio.get_running_loop().call_later(_CLEANUP_SECONDS, self._signal, signal.SIGKILL)
 
     async def _terminate(self) -> None:
         if self._process.returncode is not None:

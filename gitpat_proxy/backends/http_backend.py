@@ -110,37 +110,53 @@ def git_directory(root: Path, path: tuple[str, ...]) -> str | None:
     """Return the Git directory, relative to `root`, of the repository asked for; None: there is none.
 
     `name` and `name.git` both find `name.git`, `name` or `name/.git`, in this order, so that both
-    are always the same one. What links lead out of `root`, a `.git` file included, is not there.
+    are always the same one. What lies inside of another repository or its work tree is not there:
+    who may push that one could make it, hooks and all.
     """
     name = repository_name(path)
-    for candidate in (f"{name}.git", name, f"{name}/.git"):
-        directory = root / candidate
-        try:
-            if _is_git_directory(directory) and directory.resolve().is_relative_to(root):
+    try:
+        if any(_belongs_to_repository(root / parent) for parent in Path(name).parents[:-1]):
+            return None
+        for candidate in (f"{name}.git", name, f"{name}/.git"):
+            if _is_git_directory(root / candidate, root):
                 return candidate
-        except OSError:
-            continue
+    except OSError:
+        # A name that is too long, or a folder that can't be looked into.
+        return None
     return None
 
 
 def repositories_below(root: Path, most: int) -> list[str]:
-    """Return the Git directories below `root`, relative to it, at most that many; none outside."""
+    """Return the Git directories below `root`, relative to it, that `git_directory` finds."""
     found: list[str] = []
     for directory, names, _files in os.walk(root):
         here = Path(directory)
         for name in sorted(names):
-            if _is_git_directory(here / name) and (here / name).resolve().is_relative_to(root):
-                found.append(str((here / name).relative_to(root)))
+            if _looks_like_git_directory(here / name):
                 names.remove(name)
-        if ".git" in names:
-            names.remove(".git")
+                path = (here / name).relative_to(root)
+                asked = path.parent if name == ".git" else path
+                if git_directory(root, asked.parts) == str(path):
+                    found.append(str(path))
         names.sort()
         if len(found) >= most:
             return found[:most]
     return found
 
 
-def _is_git_directory(directory: Path) -> bool:
+def _belongs_to_repository(directory: Path) -> bool:
+    return (directory / ".git").exists() or _looks_like_git_directory(directory)
+
+
+def _is_git_directory(directory: Path, root: Path) -> bool:
+    """Tell whether it is one, of which no link leads out of `root`; a `.git` file is none."""
+    return _looks_like_git_directory(directory) and all(
+        part.resolve().is_relative_to(root)
+        for part in (directory, directory / "objects", directory / "refs")
+    )
+
+
+def _looks_like_git_directory(directory: Path) -> bool:
     """After git's is_git_directory: it has a HEAD, objects and refs."""
     head = directory / "HEAD"
     return (

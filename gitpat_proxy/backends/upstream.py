@@ -87,7 +87,7 @@ class Upstream:
             return await self._session.request(
                 operation.method,
                 url,
-                headers=call.headers,
+                headers=_headers(call),
                 data=body if operation.method == "POST" else None,
                 allow_redirects=False,
             )
@@ -119,6 +119,17 @@ class _CuttingBody:
             if self.response is not None:
                 self.response.close()
             raise
+
+
+def _headers(call: Call) -> dict[str, str]:
+    """Return the client's headers for the upstream.
+
+    A GET goes without a body, so nothing may announce one: the upstream would take the next request
+    on this connection for it.
+    """
+    if call.operation.method == "POST":
+        return dict(call.headers)
+    return {name: value for name, value in call.headers.items() if not name.startswith("content-")}
 
 
 def _credentials(route: RouteConfig) -> dict[str, str]:

@@ -69,7 +69,7 @@ def _text(event: AuditEvent) -> str:
     parts = [
         f"{event.at:%Y-%m-%d %H:%M:%S}",
         f"{event.event:16}",
-        *(value for value in (event.account, event.token, event.repository, event.address) if value),
+        *(words(v) for v in (event.account, event.token, event.repository, event.address) if v),
         *(f"{key}={words(value)}" for key, value in details.items() if value is not None),
         *(f"{key}: {words(old)} -> {words(new)}" for key, (old, new) in changes.items()),
     ]
@@ -77,5 +77,6 @@ def _text(event: AuditEvent) -> str:
 
 
 def _update_text(update: dict[str, str]) -> str:
-    reason = f" ({update['reason']})" if "reason" in update else ""
-    return f"{update['ref']}  {update['old'][:10]}..{update['new'][:10]}  {update['outcome']}{reason}"
+    reason = f" ({words(update['reason'])})" if "reason" in update else ""
+    names = f"{update['old'][:10]}..{update['new'][:10]}"
+    return f"{words(update['ref'])}  {names}  {update['outcome']}{reason}"

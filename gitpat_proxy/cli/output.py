@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from unicodedata import category
 
 from rich.console import Console
 from rich.table import Table
@@ -44,5 +45,16 @@ def words(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list):
-        return ", ".join(map(str, value))
-    return str(value)
+        return ", ".join(map(words, value))
+    return printable(str(value))
+
+
+def printable(text: str) -> str:
+    """Return the text with what a terminal would act on, or hide, written as an escape."""
+    return "".join(
+        character.encode("unicode_escape").decode() if category(character) in _UNSAFE else character
+        for character in text
+    )
+
+
+_UNSAFE = {"Cc", "Cf", "Cs", "Zl", "Zp"}

@@ -105,7 +105,10 @@ def read_route_path(value: str) -> str:
 def _read_network(value: object) -> Network:
     if not isinstance(value, str):
         raise ValueError("no network")  # noqa: TRY004 - pydantic turns only this into an error
-    return ip_network(value, strict=True)
+    network = ip_network(value, strict=True)
+    if network.prefixlen == 0:
+        raise ValueError("that would trust everybody")
+    return network
 
 
 def _folder(path: Path) -> Path:

@@ -1,32 +1,38 @@
 """A bounded look into a request's body while it passes by."""
 
 import zlib
-from collections.abc import Callable
 
-LONGEST_LOOK = 8 * 1024 * 1024
+LONGEST_LOOK = 2 * 1024 * 1024
+"""So many bytes of content are looked at: 5,000 ref updates take half of it."""
 
 GZIP = frozenset({"gzip", "x-gzip"})
 
 
-def reader_of(content_encoding: str) -> Callable[[bytes], bytes]:
-    """Return a function that takes the body's chunks as sent and gives their content.
+class ContentReader:
+    """Takes the body's chunks as sent and gives their content, as far as it is looked at.
 
-    It gives nothing any more after LONGEST_LOOK bytes of content, nor after gzip data that can't be
-    inflated: git reads the body itself and says what is wrong with it.
+    `gave_up`: there was more content than that, or it could not be inflated.
     """
-    inflate = zlib.decompressobj(wbits=31) if content_encoding in GZIP else None
-    left = LONGEST_LOOK
 
-    def read(chunk: bytes) -> bytes:
-        nonlocal left
-        if left <= 0:
+    def __init__(self, content_encoding: str) -> None:
+        self.gave_up = False
+        self._inflate = zlib.decompressobj(wbits=31) if content_encoding in GZIP else None
+        self._left = LONGEST_LOOK
+
+    def read(self, chunk: bytes) -> bytes:
+        """Return the content of the next chunk; nothing after giving up."""
+        if self.gave_up:
             return b""
         try:
-            content = inflate.decompress(chunk, left) if inflate else chunk[:left]
+            content = self._inflate.decompress(chunk, self._left) if self._inflate else chunk
         except zlib.error:
-            left = 0
+            self.gave_up = True
             return b""
-        left -= len(content)
+        self.gave_up = len(content) >= self._left or self._has_more()
+        content = content[: self._left]
+        self._left -= len(content)
         return content
 
-    return read
+    def _has_more(self) -> bool:
+        """A second gzip member, or what else follows the first: git ignores it, others may not."""
+        return self._inflate is not None and bool(self._inflate.unused_data)

@@ -3,78 +3,120 @@
 gitprotocol-pack ("Fetching Data From a Server") for v0 and v1, gitprotocol-v2 ("fetch") for v2.
 """
 
-from gitpat_proxy.git.body import reader_of
+from gitpat_proxy.git.body import ContentReader
 from gitpat_proxy.git.pktline import Packet, PktLineDecoder, PktLineError
 
-# git takes requests up to 10 MiB, and acknowledges each commit named in one before the pack.
-_LONGEST_HEAD = 16 * 1024 * 1024
+_MOST_REQUEST_PACKETS = 50_000
+_MOST_ANSWER_PACKETS = 200_000
 
 
 class FetchRequestReader:
     """Reads what the client says: does it want objects, and has it any already.
 
     A clone has none. In v2 the list of refs is asked for in the same way, by another command.
+    `unclear`: it is no list of pkt-lines, or too long to be read to its end.
     """
 
     def __init__(self) -> None:
         self.wants_objects = False
         self.has_objects = False
+        self.unclear = False
         self._decoder = PktLineDecoder()
-        self._ended = False
+        self._packets = 0
 
     def feed(self, content: bytes) -> None:
         """Take the next piece of the body; what is no request is git's to refuse."""
-        if self._ended:
+        if self.unclear or (self.wants_objects and self.has_objects):
             return
         try:
             for packet in self._decoder.feed(content):
+                self._packets += 1
                 self.wants_objects = self.wants_objects or _begins(packet, b"want")
-                if _begins(packet, b"have "):
-                    self.has_objects = self._ended = True
+                self.has_objects = self.has_objects or _begins(packet, b"have ")
+                if self._packets > _MOST_REQUEST_PACKETS:
+                    self.unclear = True
                     return
         except PktLineError:
-            self._ended = True
+            self.unclear = True
 
 
 class PackReader:
-    """Finds out whether a pack is in the answer: a round of negotiation has none."""
+    """Finds out whether a pack is in the answer: a round of negotiation has none.
+
+    `unclear`: so much came before one that it was not waited for.
+    """
 
     def __init__(self) -> None:
         self.found = False
+        self.unclear = False
         self._decoder = PktLineDecoder()
-        self._left = _LONGEST_HEAD
+        self._packets = 0
 
     def feed(self, content: bytes) -> None:
-        if self.found or self._left <= 0:
+        """Take the next piece of the answer."""
+        if self.found or self.unclear:
             return
-        self._left -= len(content)
         try:
-            self.found = any(_opens_pack(packet) for packet in self._decoder.feed(content))
+            for packet in self._decoder.feed(content):
+                self._packets += 1
+                self.found = _opens_pack(packet)
+                self.unclear = self._packets > _MOST_ANSWER_PACKETS
+                if self.found or self.unclear:
+                    return
         except PktLineError as error:
+            # Without a side band the pack follows the packets as it is.
             self.found = error.rest.startswith(b"PACK")
-            self._left = 0
+            self.unclear = not self.found
 
 
 class FetchObserver:
     """Watches an upload-pack exchange go by, and says at its end what the audit should keep."""
 
     def __init__(self, content_encoding: str) -> None:
-        self._content = reader_of(content_encoding)
+        self._content = ContentReader(content_encoding)
         self._request = FetchRequestReader()
         self._pack = PackReader()
 
     def asked(self, chunk: bytes) -> None:
-        self._request.feed(self._content(chunk))
+        self._request.feed(self._content.read(chunk))
 
     def answered(self, chunk: bytes) -> None:
-        if self._request.wants_objects:
+        if self._request.wants_objects or self._unclear:
             self._pack.feed(chunk)
 
     def event(self) -> tuple[str, dict[str, object]] | None:
-        """Return "clone" or "fetch"; None where no pack was sent: it was but a part of one."""
-        if not self._pack.found:
+        """Return "clone" or "fetch"; None where no pack was sent: it was but a part of one.
+
+        `unclear`: whether there was a pack, or whether it was a clone, could not be read.
+        """
+        unclear = self._unclear or self._pack.unclear
+        if not self._pack.found and not self._pack.unclear:
             return None
-        return ("fetch" if self._request.has_objects else "clone"), {}
+        event = "fetch" if self._request.has_objects or unclear else "clone"
+        return event, ({"unclear": True} if unclear else {})
+
+    @property
+    def _unclear(self) -> bool:
+        request = self._request
+        known = request.wants_objects and request.has_objects
+        return not known and (request.unclear or self._content.gave_up)
+
+
+class ArchiveObserver:
+    """Says that an archive was sent."""
+
+    def __init__(self) -> None:
+        self._answered = False
+
+    def asked(self, chunk: bytes) -> None:
+        """What is asked for does not matter."""
+
+    def answered(self, chunk: bytes) -> None:
+        self._answered = self._answered or bool(chunk)
+
+    def event(self) -> tuple[str, dict[str, object]] | None:
+        """Return "archive" if there was an answer."""
+        return ("archive", {}) if self._answered else None
 
 
 def _begins(packet: Packet, word: bytes) -> bool:

@@ -157,7 +157,8 @@ _UNSAFE = re.compile(r"[/\\\x00-\x1f\x7f-\x9f]")
 
 def _check_repository(path: tuple[str, ...]) -> None:
     """`/-/` is the proxy's own; `.git` ends no name: it would be an alias, or lead inside."""
-    if path[0] == "-" or ".git" in path or repository_name(path).endswith(".git"):
+    last = path[-1].removesuffix(".git")
+    if path[0] == "-" or ".git" in path or last in {".", ".."} or last.endswith(".git"):
         raise NotGitError
 
 

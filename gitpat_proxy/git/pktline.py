@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from enum import IntEnum
 from typing import TypeAlias
 
-LONGEST = 65520
+LONGEST = 65523
+"""The longest packet that git reads, its length included; it writes 65,520 at most."""
 _LENGTH = re.compile(b"[0-9a-fA-F]{4}")
 
 

@@ -1,18 +1,26 @@
-"""What a push asks for and what became of it (gitprotocol-pack, "Pushing Data To a Server")."""
+"""What a push asks for and what became of it (gitprotocol-pack, "Pushing Data To a Server").
+
+Whatever git understands has to be understood here as well: what passed unseen would be missing in the
+audit. What can't be understood is said to be unclear.
+"""
 
 import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-from gitpat_proxy.git.body import reader_of
+from gitpat_proxy.git.body import ContentReader
 from gitpat_proxy.git.pktline import Packet, PktLineDecoder, PktLineError, Special
+
+MOST_UPDATES = 5000
+"""So many ref updates of a push are kept; of more it is said that there are more."""
+_MOST_PACKETS = 50_000
 
 
 @dataclass(frozen=True)
 class RefUpdate:
     """One command of a push: `old` and `new` are object names, all zeros for none."""
 
-    ref: str
+    ref: bytes
     old: str
     new: str
 
@@ -25,79 +33,105 @@ class RefOutcome(StrEnum):
     UNKNOWN = "unknown"
 
 
-# git reads capital digits as well: what is written so must not pass unseen.
+# git reads capital digits as well.
 _OBJECT_NAME = "[0-9a-fA-F]{40}(?:[0-9a-fA-F]{24})?"
 _COMMAND = re.compile(rf"({_OBJECT_NAME}) ({_OBJECT_NAME}) (.+)".encode(), re.DOTALL)
+# As git's isspace, and its gpg-interface.c.
+_WORD = re.compile(rb"[^ \t\n\r]+")
+_SIGNATURE = re.compile(
+    rb"^-----BEGIN (?:PGP SIGNATURE|PGP MESSAGE|SSH SIGNATURE|SIGNED MESSAGE)-----", re.M
+)
 
 
 class RefUpdateReader:
     """Reads the commands at the head of a receive-pack request; never reads into the pack.
 
-    A signed push carries its commands inside a certificate, between `push-cert` and `push-cert-end`,
-    a line each. git joins its packets before it looks for lines, however the client cut them.
+    A signed push carries its commands in a certificate, a line each, between `push-cert` and
+    `push-cert-end`. git joins its packets, however the client cut them, and reads it after all others.
+
+    `ended`: the command list was read to its end. `unclear`: it has a part that is no pkt-line, or is
+    longer than what is looked at.
     """
 
     def __init__(self) -> None:
         self.updates: list[RefUpdate] = []
         self.capabilities: frozenset[str] = frozenset()
-        self._decoder = PktLineDecoder()
-        self._certificate: bytearray | None = None
         self.ended = False
+        self.unclear = False
+        self._decoder = PktLineDecoder()
+        self._packets = 0
+        self._certificate = bytearray()
+        self._in_certificate = False
 
     def feed(self, content: bytes) -> None:
         """Take the next piece of the body; what is no command list is git's to refuse."""
-        if self.ended:
+        if self.ended or self.unclear:
             return
         try:
             for packet in self._decoder.feed(content):
-                if packet is Special.FLUSH:
-                    self._end_certificate()
-                    self.ended = True
-                    return
                 self._read(packet)
+                if self.ended or self.unclear:
+                    return
         except PktLineError:
-            self.ended = True
+            self.unclear = True
 
     def _read(self, packet: Packet) -> None:
+        self._packets += 1
         if isinstance(packet, Special):
+            # Any packet without a payload ends git's reading, not a flush alone.
+            self._end_certificate()
+            self.ended = True
             return
-        text, nul, capabilities = packet.partition(b"\0")
-        if self._certificate is not None:
-            self._read_certificate(self._certificate, text)
+        if self._packets > _MOST_PACKETS:
+            self.unclear = True
+            return
+        if self._in_certificate:
+            self._read_certificate(packet.partition(b"\0")[0])
+            return
+        line, nul, capabilities = packet.removesuffix(b"\n").partition(b"\0")
+        if line.startswith(b"shallow "):
             return
         if nul:
-            self.capabilities |= frozenset(capabilities.decode("utf-8", "replace").split())
-        line = text.rstrip(b"\n")
+            for word in _WORD.findall(capabilities.partition(b"\0")[0]):
+                self.capabilities |= {word.partition(b"=")[0].decode("utf-8", "replace")}
         if line == b"push-cert":
-            self._certificate = bytearray()
-        self._read_command(line)
-
-    def _read_certificate(self, certificate: bytearray, text: bytes) -> None:
-        if text == b"push-cert-end\n":
-            self._end_certificate()
+            self._in_certificate = True
         else:
-            certificate += text
+            self._read_command(line)
+
+    def _read_certificate(self, text: bytes) -> None:
+        if text == b"push-cert-end\n":
+            self._in_certificate = False
+        else:
+            self._certificate += text
 
     def _end_certificate(self) -> None:
-        for line in bytes(self._certificate or b"").split(b"\n"):
+        """The commands stand between the first empty line and the signature."""
+        _header, empty_line, rest = bytes(self._certificate).partition(b"\n\n")
+        signature = _SIGNATURE.search(self._certificate)
+        end = signature.start() - len(_header) - len(empty_line) if signature else len(rest)
+        for line in rest[: max(end, 0)].split(b"\n"):
             self._read_command(line)
-        self._certificate = None
 
     def _read_command(self, line: bytes) -> None:
-        if match := _COMMAND.fullmatch(line):
-            old, new, ref = (part.decode("utf-8", "replace") for part in match.groups())
-            self.updates.append(RefUpdate(ref, old.lower(), new.lower()))
+        match = _COMMAND.fullmatch(line)
+        if match and len(self.updates) >= MOST_UPDATES:
+            self.unclear = True
+        elif match:
+            old, new = match[1].decode().lower(), match[2].decode().lower()
+            self.updates.append(RefUpdate(match[3], old, new))
 
 
 class ReportReader:
     """Reads the report-status in a receive-pack answer (gitprotocol-pack, "Report Status").
 
-    `side_band`: the report is multiplexed with what hooks print, in band 1.
+    git reports on every command, in the commands' order. `side_band`: the report is multiplexed with
+    what hooks print, in band 1.
     """
 
-    def __init__(self, *, side_band: bool) -> None:
-        self._refused: dict[str, str] = {}
-        self._accepted: set[str] = set()
+    def __init__(self, updates: list[RefUpdate], *, side_band: bool) -> None:
+        self.outcomes: list[tuple[RefOutcome, str]] = []
+        self._updates = updates
         self._outer = PktLineDecoder() if side_band else None
         self._inner = PktLineDecoder()
         self._ended = False
@@ -118,50 +152,61 @@ class ReportReader:
 
     def _read_report(self, content: bytes) -> None:
         for packet in self._inner.feed(content):
-            if isinstance(packet, Special):
-                continue
-            word, _, rest = packet.decode("utf-8", "replace").rstrip("\n").partition(" ")
-            ref, _, reason = rest.partition(" ")
-            if word == "ok":
-                self._accepted.add(ref)
-            elif word == "ng":
-                self._refused[ref] = reason
+            if self._ended:
+                return
+            if isinstance(packet, bytes) and packet[:3] in {b"ok ", b"ng "}:
+                self._read_line(packet.removesuffix(b"\n"))
 
-    def outcome_of(self, update: RefUpdate) -> tuple[RefOutcome, str]:
-        """Say what became of the update, and git's reason where it was refused."""
-        if update.ref in self._refused:
-            return RefOutcome.REFUSED, self._refused[update.ref]
-        return (RefOutcome.OK if update.ref in self._accepted else RefOutcome.UNKNOWN), ""
+    def _read_line(self, line: bytes) -> None:
+        """Take the line for the next command; the end of a ref's name is known from the command."""
+        if len(self.outcomes) == len(self._updates):
+            return
+        ref = self._updates[len(self.outcomes)].ref
+        if line == b"ok " + ref:
+            self.outcomes.append((RefOutcome.OK, ""))
+        elif line.startswith(b"ng " + ref + b" "):
+            reason = line.removeprefix(b"ng " + ref + b" ").decode("utf-8", "replace")
+            self.outcomes.append((RefOutcome.REFUSED, reason))
+        else:
+            self._ended = True
 
 
 class PushObserver:
     """Watches a push go by, and says at its end what the audit should keep."""
 
     def __init__(self, content_encoding: str) -> None:
-        self._content = reader_of(content_encoding)
+        self._content = ContentReader(content_encoding)
         self._request = RefUpdateReader()
         self._report: ReportReader | None = None
 
     def asked(self, chunk: bytes) -> None:
-        self._request.feed(self._content(chunk))
+        self._request.feed(self._content.read(chunk))
 
     def answered(self, chunk: bytes) -> None:
-        side_band = "side-band-64k" in self._request.capabilities
-        self._report = self._report or ReportReader(side_band=side_band)
+        if self._report is None:
+            side_band = "side-band-64k" in self._request.capabilities
+            self._report = ReportReader(self._request.updates, side_band=side_band)
         self._report.feed(chunk)
 
     def event(self) -> tuple[str, dict[str, object]] | None:
         """Return "push" with its ref updates; None for git's probe, which has none.
 
-        `truncated`: the command list did not end, or is longer than what is looked at.
+        `unclear`: there may be more than could be read.
         """
-        report = self._report or ReportReader(side_band=False)
-        updates = [
-            {"ref": update.ref, "old": update.old, "new": update.new, "outcome": outcome.value}
-            | ({"reason": reason} if reason else {})
-            for update in self._request.updates
-            for outcome, reason in [report.outcome_of(update)]
-        ]
-        if not updates:
+        request = self._request
+        unclear = request.unclear or (not request.ended and self._content.gave_up)
+        if not request.updates and not unclear:
             return None
-        return "push", {"updates": updates} | ({} if self._request.ended else {"truncated": True})
+        outcomes = self._report.outcomes if self._report else []
+        unknown = [(RefOutcome.UNKNOWN, "")] * (len(request.updates) - len(outcomes))
+        updates = [
+            {
+                "ref": update.ref.decode("utf-8", "backslashreplace"),
+                "old": update.old,
+                "new": update.new,
+                "outcome": outcome.value,
+            }
+            | ({"reason": reason} if reason else {})
+            for update, (outcome, reason) in zip(request.updates, [*outcomes, *unknown], strict=True)
+        ]
+        return "push", {"updates": updates} | ({"unclear": True} if unclear else {})

@@ -36,6 +36,7 @@ class Recorder:
         self._uses: dict[str, tuple[datetime, str]] = {}
         self._writing = asyncio.Lock()
         self._closing = asyncio.Event()
+        self._flushing: set[asyncio.Task[None]] = set()
         self._task = asyncio.create_task(self._write_regularly())
 
     def event(self, event: AuditEvent) -> None:
@@ -64,6 +65,13 @@ class Recorder:
                 if not isinstance(error, DatabaseError):
                     raise
                 _log.error("audit_not_written", waiting=len(self._events), reason=str(error))
+
+    async def flush_within(self, seconds: float) -> None:
+        """Flush, but wait no longer than that; the writing goes on."""
+        flushing = asyncio.create_task(self.flush())
+        self._flushing.add(flushing)
+        flushing.add_done_callback(self._flushing.discard)
+        await asyncio.wait([flushing], timeout=seconds)
 
     async def close(self) -> None:
         """Write the last of it."""

@@ -203,6 +203,8 @@ def _networks(texts: Sequence[str]) -> tuple[Network, ...] | None:
     """Read a list of networks; `any` alone takes the limit away."""
     if list(texts) == ["any"]:
         return None
+    if any("%" in text for text in texts):
+        raise ValueError("an address with a zone (%) names this machine's own network cards")
     try:
         return tuple(ip_network(text) for text in texts) or None
     except ValueError as error:

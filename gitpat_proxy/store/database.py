@@ -6,9 +6,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import quote
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, DisconnectionError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -32,12 +33,34 @@ class Database:
     def __init__(self, url: str) -> None:
         self.path = Path(url.removeprefix("sqlite:///"))
         self.engine: AsyncEngine = create_async_engine(
-            sa.URL.create("sqlite+aiosqlite", database=str(self.path)),
+            # mode=rw: a file that is gone is an error, and no new one that everybody can read.
+            sa.URL.create(
+                "sqlite+aiosqlite",
+                database=f"file:{quote(str(self.path))}",
+                query={"mode": "rw", "uri": "true"},
+            ),
             connect_args={"timeout": BUSY_SECONDS, "isolation_level": None},
             poolclass=sa.AsyncAdaptedQueuePool,
         )
         sa.event.listen(self.engine.sync_engine, "connect", _set_up_connection)
         sa.event.listen(self.engine.sync_engine, "begin", _begin)
+        sa.event.listen(self.engine.sync_engine, "connect", self._remember_file)
+        sa.event.listen(self.engine.sync_engine, "checkout", self._check_file)
+
+    def _remember_file(self, _connection: object, record: Any) -> None:  # noqa: ANN401 - the pool's own
+        record.info["file"] = self._file()
+
+    def _check_file(self, _connection: object, record: Any, _proxy: object) -> None:  # noqa: ANN401
+        """Never use a file that another has taken the place of: what was revoked there would go on."""
+        if record.info["file"] != self._file():
+            raise DisconnectionError
+
+    def _file(self) -> tuple[int, int] | None:
+        try:
+            status = self.path.stat()
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:

@@ -57,6 +57,26 @@ def root(tmp_path: Path) -> Path:
     bare(root / "symlinked-head.git")
     (root / "symlinked-head.git" / "HEAD").unlink()
     (root / "symlinked-head.git" / "HEAD").symlink_to("refs/heads/main")
+    # what a push into a repository can make, in its work tree or beside its objects
+    bare(root / "work" / "evil.git")
+    bare(root / "work" / "deep" / "evil")
+    bare(root / "work" / ".git" / "modules" / "sub")
+    bare(root / "bare.git" / "evil" / ".git")
+    bare(root / "gitfile" / "evil.git")
+    bare(root / "leaving-work" / "evil.git")
+    for part in ("objects", "refs"):
+        leak = bare(root / f"leaking-{part}.git")
+        (leak / part).rmdir()
+        (leak / part).symlink_to(outside / part)
+        bare(leak / "modules" / "evil")
+        bare(root / f"leaking-{part}-work" / ".git")
+        (root / f"leaking-{part}-work" / ".git" / part).rmdir()
+        (root / f"leaking-{part}-work" / ".git" / part).symlink_to(outside / part)
+        bare(root / f"leaking-{part}-work" / "evil")
+    (root / "sharing.git").mkdir()
+    (root / "sharing.git" / "HEAD").write_text("ref: refs/heads/main\n")
+    for part in ("objects", "refs"):
+        (root / "sharing.git" / part).symlink_to(root / "plain" / part)
     return root
 
 
@@ -72,6 +92,7 @@ FOUND = [
     ("shadowed", "shadowed.git"),
     ("covered", "covered"),
     ("symlinked-head", "symlinked-head.git"),
+    ("sharing", "sharing.git"),
 ]
 
 
@@ -85,10 +106,18 @@ def test_a_name_with_and_without_git_finds_the_same(
 
 MISSING = ["missing", "folder", "file", "incomplete", "team", "team/inner", "team/app", "BARE", "bar"]
 LEADING_OUT = ["gitfile", "leaving", "leaving-folder/outside", "leaving-work", "broken", "loop"]
+LEAKING = [
+    f"leaking-{part}{end}" for part in ("objects", "refs") for end in ("", "-work", ".git/modules/evil")
+]
+INSIDE_ANOTHER = [
+    *["work/evil", "work/deep/evil", "work/.git/modules/sub", "three.git/modules/sub", "bare.git/evil"],
+    *["gitfile/evil", "leaving-work/evil", "leaking-objects-work/evil", "leaking-refs-work/evil"],
+    *["bare/HEAD", "bare.git/objects", "work/missing/evil", "plain/refs"],
+]
 
 
 @pytest.mark.parametrize("suffix", ["", ".git"])
-@pytest.mark.parametrize("name", [*MISSING, *LEADING_OUT, "bare/HEAD", "bare.git/objects", "x" * 300])
+@pytest.mark.parametrize("name", [*MISSING, *LEADING_OUT, *LEAKING, *INSIDE_ANOTHER, "x" * 300])
 def test_what_is_not_there_or_leads_out_is_not_found(root: Path, name: str, suffix: str) -> None:
     assert git_directory(root, tuple(f"{name}{suffix}".split("/"))) is None
 
@@ -99,11 +128,18 @@ def test_the_root_may_itself_be_reached_through_a_link(root: Path, tmp_path: Pat
 
 
 def test_all_repositories_are_listed_in_order_and_none_outside(root: Path) -> None:
+    """Each once: what another one of the same name stands before can't be asked for."""
     assert repositories_below(root, 1000) == [
-        *["bare.git", "both", "both.git", "covered", "größe.git", "inside.git", "plain"],
-        *["shadowed.git", "symlinked-head.git", "three.git", "team/inner/app.git", "three/.git"],
-        "work/.git",
+        *["bare.git", "both.git", "covered", "größe.git", "inside.git", "plain", "shadowed.git"],
+        *["sharing.git", "symlinked-head.git", "three.git", "team/inner/app.git", "work/.git"],
     ]
+
+
+def test_what_is_listed_is_what_is_found(root: Path) -> None:
+    for directory in repositories_below(root, 1000):
+        name = directory.removesuffix("/.git").removesuffix(".git")
+        assert git_directory(root, tuple(name.split("/"))) == directory
+    assert len(repositories_below(root, 1000)) == len({directory for _, directory in FOUND})
 
 
 @pytest.mark.parametrize("most", [1, 3])

@@ -2,6 +2,9 @@
 
 from datetime import datetime
 
+import pytest
+
+from gitpat_proxy.cli.output import printable, words
 from gitpat_proxy.services.tokens import TokenFacts
 from tests.cli.program import run
 from tests.support.proxy import Proxy
@@ -54,3 +57,19 @@ def test_the_audit_as_json_and_for_people(proxy: Proxy) -> None:
     assert len(lines) == 3
     assert "scopes: code:read -> code:write" in lines[1]
     assert lines[2].endswith("by=ada  reason=lost")
+
+
+@pytest.mark.parametrize(
+    ("text", "printed"),
+    [
+        ("refs/heads/größe 漢字 x", "refs/heads/größe 漢字 x"),
+        ("a\x1b]0;owned\x07\nb\r\tc", r"a\x1b]0;owned\x07\nb\r\tc"),
+        ("\x7f\x9b31m", r"\x7f\x9b31m"),
+        ("main\u202eniam\u200b\u2028\u2029\ufeff", r"main\u202eniam\u200b\u2028\u2029\ufeff"),
+        ("\udcff", r"\udcff"),
+        ("", ""),
+    ],
+)
+def test_what_a_terminal_would_act_on_or_hide_is_written_as_an_escape(text: str, printed: str) -> None:
+    assert printable(text) == words(text) == printed
+    assert words([text, "x"]) == f"{printed}, x"

@@ -143,7 +143,10 @@ VALUES = {
     "database": ("sqlite:///PATH", ["", "gitpat.db", "sqlite://", "sqlite:///", "mysql:///x", "5"]),
     "tls": ("a certificate and a key", ["yes", "[]", "cert.pem"]),
     "trusted_proxies": ("a list of networks as 127.0.0.1/32", ["", "127.0.0.1", "{}"]),
-    "trusted_proxies[0]": ("a list of networks as 127.0.0.1/32", ["[5]", "[10.0.0.1/8]", "[host]"]),
+    "trusted_proxies[0]": (
+        "a list of networks as 127.0.0.1/32",
+        ["[5]", "[10.0.0.1/8]", "[host]", "[0.0.0.0/0]", "['::/0']"],
+    ),
     "workers": ("1 (more processes come with a later version)", ["", "0", "2", "'1'"]),
     "missing_scope_status": ("401 or 403", ["", "404", "'401'"]),
     "scopes": ("scope names with a description each", ["", "[a]", "work"]),

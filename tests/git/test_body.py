@@ -1,13 +1,14 @@
 """A bounded look into a body, as sent or inflated."""
 
 import gzip
+import time
 import tracemalloc
 import zlib
 from collections.abc import Iterable
 
 import pytest
 
-from gitpat_proxy.git.body import LONGEST_LOOK, reader_of
+from gitpat_proxy.git.body import LONGEST_LOOK, ContentReader
 
 TEXT = b"0032want 0123456789012345678901234567890123456789\n" * 50
 
@@ -28,59 +29,89 @@ def single_bytes(data: bytes) -> Iterable[bytes]:
     [("", TEXT), ("gzip", gzip.compress(TEXT)), ("x-gzip", gzip.compress(TEXT, 1))],
 )
 def test_the_content_comes_out_however_the_body_is_cut(encoding: str, body: bytes) -> None:
-    assert reader_of(encoding)(body) == TEXT
-    read = reader_of(encoding)
-    assert b"".join(map(read, single_bytes(body))) == TEXT
+    whole, by_bytes = ContentReader(encoding), ContentReader(encoding)
+    assert whole.read(body) == TEXT
+    assert b"".join(map(by_bytes.read, single_bytes(body))) == TEXT
+    assert (whole.gave_up, by_bytes.gave_up) == (False, False)
 
 
 def test_an_encoding_that_git_does_not_know_is_not_inflated() -> None:
     body = zlib.compress(TEXT)
-    assert reader_of("deflate")(body) == body
+    reader = ContentReader("deflate")
+    assert (reader.read(body), reader.gave_up) == (body, False)
 
 
+@pytest.mark.parametrize(("more", "gave_up"), [(-1, False), (1, True), (256, True)])
 @pytest.mark.parametrize("encoding", ["", "gzip"])
-def test_the_look_ends_after_its_longest(encoding: str) -> None:
-    content = bytes(range(256)) * (LONGEST_LOOK // 256 + 1)
+def test_the_look_ends_after_its_longest(encoding: str, more: int, gave_up: bool) -> None:
+    content = (bytes(range(256)) * (LONGEST_LOOK // 256 + 1))[: LONGEST_LOOK + more]
     body = gzip.compress(content, 1) if encoding else content
-    read = reader_of(encoding)
-    pieces = [read(body[start : start + 100_000]) for start in range(0, len(body), 100_000)]
+    reader = ContentReader(encoding)
+    pieces = [reader.read(body[start : start + 100_000]) for start in range(0, len(body), 100_000)]
     assert b"".join(pieces) == content[:LONGEST_LOOK]
-    assert read(b"more") == b""
+    assert reader.gave_up is gave_up
+    if gave_up:
+        assert reader.read(b"more") == b""
 
 
-def test_a_bomb_in_one_chunk_takes_no_more_memory_than_the_look() -> None:
+def test_a_bomb_in_one_chunk_takes_no_more_memory_and_time_than_the_look() -> None:
     body = bomb(256)
-    read = reader_of("gzip")
+    reader = ContentReader("gzip")
     tracemalloc.start()
-    content = read(body)
+    before = time.process_time()
+    content = reader.read(body)
+    seconds = time.process_time() - before
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert content == bytes(LONGEST_LOOK)
+    assert reader.gave_up
     assert peak < 3 * LONGEST_LOOK
-    assert read(body) == b""
+    assert seconds < 0.2
+    assert reader.read(body) == b""
+
+
+def test_junk_after_the_first_member_is_not_collected() -> None:
+    """zlib keeps all that follows, and copies it again with each chunk."""
+    junk = b"\xff" * 100_000
+    reader = ContentReader("gzip")
+    assert reader.read(gzip.compress(b"one")) == b"one"
+    assert not reader.gave_up
+    tracemalloc.start()
+    assert {reader.read(junk) for _ in range(500)} == {b""}
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert reader.gave_up
+    assert peak < 3 * len(junk)
 
 
 @pytest.mark.parametrize(
-    ("body", "content"),
+    ("body", "content", "gave_up"),
     [
-        (b"no gzip at all", b""),
-        (b"\x1f\x8b\x08", b""),
-        (gzip.compress(b"one") + b"garbage", b"one"),
-        (gzip.compress(b"one") + gzip.compress(b"two"), b"one"),
-        (zlib.compress(TEXT), b""),
-        (b"", b""),
+        (b"no gzip at all", b"", True),
+        (b"\x1f\x8b\x08", b"", False),
+        (gzip.compress(b"one") + b"garbage", b"one", True),
+        (gzip.compress(b"one") + b"\0", b"one", True),
+        (gzip.compress(b"one") + gzip.compress(b"two"), b"one", True),
+        (gzip.compress(b"") + gzip.compress(b"two"), b"", True),
+        (gzip.compress(b"one"), b"one", False),
+        (zlib.compress(TEXT), b"", True),
+        (b"", b"", False),
     ],
 )
-def test_what_git_would_not_inflate_gives_nothing(body: bytes, content: bytes) -> None:
+def test_what_git_would_not_inflate_gives_nothing(body: bytes, content: bytes, gave_up: bool) -> None:
     """git's http-backend, too, stops at the end of the first gzip member."""
-    read = reader_of("gzip")
-    assert b"".join(map(read, single_bytes(body))) == content
-    assert read(b"more") == b""
+    whole, by_bytes = ContentReader("gzip"), ContentReader("gzip")
+    assert whole.read(body) == b"".join(map(by_bytes.read, single_bytes(body))) == content
+    for reader in (whole, by_bytes):
+        assert reader.gave_up is gave_up
+        assert reader.read(b"more") == b""
+        assert reader.gave_up
 
 
 def test_broken_gzip_ends_the_look_at_the_break() -> None:
     body = bytearray(gzip.compress(TEXT, 0))
     body[-8] ^= 1  # the checksum
-    read = reader_of("gzip")
-    assert TEXT.startswith(b"".join(map(read, single_bytes(bytes(body)))))
-    assert read(gzip.compress(b"more")) == b""
+    reader = ContentReader("gzip")
+    assert TEXT.startswith(b"".join(map(reader.read, single_bytes(bytes(body)))))
+    assert reader.gave_up
+    assert reader.read(gzip.compress(b"more")) == b""

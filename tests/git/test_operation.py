@@ -178,6 +178,11 @@ def test_media_types(
         "/app/.git/modules/sub/info/refs",
         "/app.git.git/info/refs",
         "/app.git%2egit/info/refs",
+        "/..git/info/refs",
+        "/...git/info/refs",
+        "/app/..git/info/refs",
+        "/app/%2e%2egit/HEAD",
+        "/team/app/...git/info/refs",
         "/app/.git.git/info/refs",
         # near misses of an endpoint
         "/app/info/refs2",

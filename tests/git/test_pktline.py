@@ -35,6 +35,11 @@ def encoded(packets: list[Packet]) -> bytes:
         (b"0006a", []),
         (b"fff0" + b"x" * 65516, [b"x" * 65516]),
         (b"FFF0" + b"x" * 65515, []),
+        # git writes no more than that, and reads three bytes more
+        (b"fff1" + b"x" * 65517, [b"x" * 65517]),
+        (b"fff2" + b"x" * 65518, [b"x" * 65518]),
+        (b"fff3" + b"x" * 65519, [b"x" * 65519]),
+        (b"fff3" + b"x" * 65518, []),
     ],
 )
 def test_what_bytes_mean(stream: bytes, packets: list[Packet]) -> None:
@@ -42,7 +47,7 @@ def test_what_bytes_mean(stream: bytes, packets: list[Packet]) -> None:
 
 
 BAD_LENGTHS = [
-    *rb"0003 fff1 ffff zzzz PACK 000g 0x05 0X05 0x1f 0o11 +001 -001 +00a 0_05 00_5 HTTP".split(),
+    *rb"0003 fff4 ffff zzzz PACK 000g 0x05 0X05 0x1f 0o11 +001 -001 +00a 0_05 00_5 HTTP".split(),
     *[b"000 ", b" 004", b"0\n05", b"\n004", b"ERR ", b"\0\0\0\x04", b"\xd9\xa0\xd9\xa0"],
 ]
 
@@ -57,7 +62,7 @@ def test_what_is_no_length_is_an_error_that_keeps_the_rest(bad: bytes) -> None:
     assert caught.value.rest == bad + b"more"
 
 
-@pytest.mark.parametrize("number", range(0, 0x10000, 257))
+@pytest.mark.parametrize("number", [*range(0, 0x10000, 257), *range(65519, 65526)])
 def test_every_length_that_fits_is_accepted_and_no_other(number: int) -> None:
     decoder = PktLineDecoder()
     if number in (0, 1, 2) or 4 <= number <= LONGEST:
@@ -65,6 +70,10 @@ def test_every_length_that_fits_is_accepted_and_no_other(number: int) -> None:
     else:
         with pytest.raises(PktLineError):
             list(decoder.feed(b"%04x" % number))
+
+
+def test_the_longest_packet_is_the_one_that_git_reads() -> None:
+    assert LONGEST == 65523
 
 
 def test_a_reader_may_stop_in_the_middle_and_go_on_later() -> None:

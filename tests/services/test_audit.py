@@ -2,8 +2,9 @@
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -209,6 +210,53 @@ async def test_a_flush_covers_what_another_one_is_writing(held_up: HeldUp) -> No
     assert await written(held_up) == ["event-1"]
     await first
     await recorder.close()
+
+
+async def test_a_flush_with_a_limit_returns_when_all_is_written(
+    recorder: Recorder, database: Database
+) -> None:
+    recorder.event(event(1))
+    before = time.monotonic()
+    await recorder.flush_within(60)
+    assert time.monotonic() - before < 10
+    assert await written(database) == ["event-1"]
+
+
+async def test_a_flush_with_a_limit_waits_no_longer_for_another_writer_and_loses_nothing(
+    recorder: Recorder, tokens: Tokens, database: Database
+) -> None:
+    token = (await create(tokens))[1]
+    before = await written(database)
+    with closing(sqlite3.connect(database.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        for number in (1, 2):
+            recorder.event(event(number))
+            recorder.use(token.id, NOW + number * HOUR, "192.0.2.1")
+            began = time.monotonic()
+            await recorder.flush_within(0.3)
+            assert 0.2 < time.monotonic() - began < 2
+        assert await written(database) == before
+        other.execute("ROLLBACK")
+    recorder.event(event(3))
+    await recorder.flush()
+    assert await written(database) == [*before, "event-1", "event-2", "event-3"]
+    assert (await tokens.get(token.id)).last_used_at == NOW + 2 * HOUR
+
+
+async def test_what_a_flush_with_a_limit_left_goes_on_by_itself(held_up: HeldUp) -> None:
+    recorder = Recorder(held_up)
+    recorder.event(event(1))
+    await recorder.flush_within(0)
+    await asyncio.wait_for(held_up.entered.wait(), 10)
+    assert await written(held_up) == []
+    held_up.go_on.set()
+    for _ in range(200):
+        if await written(held_up):
+            break
+        await asyncio.sleep(0.01)
+    assert await written(held_up) == ["event-1"]
+    await recorder.close()
+    assert await written(held_up) == ["event-1"]
 
 
 async def test_close_also_writes_what_came_while_the_last_was_being_written(

@@ -77,6 +77,8 @@ async def test_a_token_ends_exactly_when_it_was_to(
         (replace(READ, name=None), "a token's name has 1 to 100 characters"),
         (replace(READ, name="a\x1b[31m"), "a token's name may have no line breaks and no control"),
         (replace(READ, addresses=["192.0.2.1/24"]), "192.0.2.1/24 has host bits set; accepted: "),
+        (replace(READ, addresses=["fe80::1%eth0"]), "an address with a zone (%) names this machine's"),
+        (replace(READ, addresses=["192.0.2.0/24", "fe80::%1/64"]), "an address with a zone (%) names"),
         (replace(READ, addresses=["any", "::/0"]), "'any' does not appear to be an IPv4 or IPv6"),
     ],
 )

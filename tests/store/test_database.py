@@ -1,6 +1,9 @@
 """What a connection guarantees, and what becomes of the driver's errors."""
 
 import asyncio
+import os
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -131,3 +134,84 @@ async def test_a_path_means_itself_whatever_is_in_it(tmp_path: Path, name: str) 
         async with database.reading() as connection:
             used = (await connection.exec_driver_sql("PRAGMA database_list")).scalars(2).first()
     assert used == str(folder / "gitpat.db")
+
+
+@pytest.fixture
+async def another(tmp_path: Path) -> Path:
+    """A whole database in one file, with an account that the test's own does not have."""
+    (tmp_path / "elsewhere").mkdir()
+    async with a_database(tmp_path / "elsewhere") as other:
+        await add(other, "new")
+    copy = tmp_path / "copy.db"
+    with closing(sqlite3.connect(other.path)) as source, closing(sqlite3.connect(copy)) as target:
+        source.backup(target)
+    return copy
+
+
+async def fill_pool(database: Database) -> None:
+    """Leave several open connections behind, each of which has read."""
+    async with database.reading() as first, database.reading() as second, database.reading() as third:
+        for connection in (first, second, third):
+            await accounts.everyone(connection)
+
+
+def files_in(folder: Path) -> list[Path]:
+    return list(folder.iterdir())
+
+
+def replace(path: Path, by: Path) -> None:
+    os.replace(by, path)  # noqa: PTH105 - it says what the test is about
+
+
+def remove_log(path: Path) -> None:
+    for end in ("-wal", "-shm"):
+        Path(f"{path}{end}").unlink(missing_ok=True)
+
+
+async def test_a_file_in_the_place_of_another_is_noticed_by_the_next_read(
+    database: Database, another: Path
+) -> None:
+    """A token that was revoked in the new one must not go on in the old."""
+    await add(database, "old")
+    await fill_pool(database)
+    assert await names(database) == {"old"}
+    remove_log(database.path)
+    replace(database.path, another)
+    for _ in range(4):
+        assert await names(database) == {"new"}
+    await fill_pool(database)
+    await add(database, "more")
+    assert await names(database) == {"new", "more"}
+
+
+async def test_a_file_that_is_gone_is_told_and_not_made_again(
+    database: Database, tmp_path: Path
+) -> None:
+    await add(database, "old")
+    await fill_pool(database)
+    database.path.unlink()
+    remove_log(database.path)
+    sentence = r"the database .*gitpat\.db can't be used: unable to open database file"
+    for _ in range(4):
+        with pytest.raises(DatabaseError, match=sentence):
+            await names(database)
+    with pytest.raises(DatabaseError, match=sentence):
+        await add(database, "new")
+    assert files_in(tmp_path) == []
+
+
+async def test_a_file_that_comes_back_is_used_again(database: Database, another: Path) -> None:
+    await fill_pool(database)
+    database.path.unlink()
+    remove_log(database.path)
+    with pytest.raises(DatabaseError):
+        await names(database)
+    replace(database.path, another)
+    assert await names(database) == {"new"}
+
+
+async def test_a_connection_that_is_never_opened_makes_no_file(tmp_path: Path) -> None:
+    async with opened(tmp_path / "none.db") as database:
+        with pytest.raises(DatabaseError, match=r"none\.db can't be used: unable to open database file"):
+            await names(database)
+    assert files_in(tmp_path) == []

@@ -63,6 +63,7 @@ async def test_the_migrations_make_exactly_the_tables(database: Database, tmp_pa
     async with database.reading() as connection:
         assert await connection.run_sync(differences) == []
         migrated = await connection.run_sync(structure)
+    (tmp_path / "direct.db").touch()
     async with opened(tmp_path / "direct.db") as direct, direct.writing() as connection:
         await connection.run_sync(metadata.create_all)
         assert migrated == await connection.run_sync(structure)

@@ -33,7 +33,7 @@ from gitpat_proxy.git.operation import (
 from gitpat_proxy.routes import Route, route_for
 from gitpat_proxy.services.audit import Recorder
 from gitpat_proxy.services.tokens import Tokens
-from gitpat_proxy.store.database import DatabaseError
+from gitpat_proxy.store.errors import DatabaseError
 from gitpat_proxy.throttle import Throttle
 
 _BUSY_RETRY_SECONDS = 5

@@ -15,7 +15,8 @@ from gitpat_proxy.cli.context import Json, invocation_of
 from gitpat_proxy.cli.output import print_json
 from gitpat_proxy.config.loader import ConfigError
 from gitpat_proxy.config.model import Config, Tls
-from gitpat_proxy.store.database import Database, DatabaseError, check_revision
+from gitpat_proxy.store.database import Database, check_revision
+from gitpat_proxy.store.errors import DatabaseError
 
 _OLDEST_GIT = (2, 30)
 

@@ -12,7 +12,7 @@ from gitpat_proxy.cli.context import Invocation
 from gitpat_proxy.cli.output import say
 from gitpat_proxy.config.loader import ConfigError
 from gitpat_proxy.services.errors import ServiceError
-from gitpat_proxy.store.database import DatabaseError
+from gitpat_proxy.store.errors import DatabaseError
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -10,7 +10,8 @@ from gitpat_proxy.access.names import checked_account_name
 from gitpat_proxy.services.errors import ServiceError
 from gitpat_proxy.store import accounts as store
 from gitpat_proxy.store import audit
-from gitpat_proxy.store.database import Database, DuplicateError
+from gitpat_proxy.store.database import Database
+from gitpat_proxy.store.errors import DuplicateError
 
 
 class Accounts:

@@ -9,7 +9,8 @@ import structlog
 
 from gitpat_proxy.access.model import AuditEvent, AuditFilter
 from gitpat_proxy.store import audit, tokens
-from gitpat_proxy.store.database import Database, DatabaseError
+from gitpat_proxy.store.database import Database
+from gitpat_proxy.store.errors import DatabaseError
 
 _WAIT_SECONDS = 1.0
 

@@ -9,22 +9,16 @@ from typing import Any, Self
 from urllib.parse import quote
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError, DisconnectionError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from gitpat_proxy.store.errors import DatabaseError, DuplicateError
+from gitpat_proxy.store.file_guard import FileGuard
 from gitpat_proxy.store.tables import REVISION
 
 BUSY_SECONDS = 60
 """How long a writer waits for others: fifty commands started at once must all succeed."""
-
-
-class DatabaseError(Exception):
-    """The database can't be used; the sentence says why and what to do."""
-
-
-class DuplicateError(Exception):
-    """A row with the same unique value is there already."""
 
 
 class Database:
@@ -44,23 +38,7 @@ class Database:
         )
         sa.event.listen(self.engine.sync_engine, "connect", _set_up_connection)
         sa.event.listen(self.engine.sync_engine, "begin", _begin)
-        sa.event.listen(self.engine.sync_engine, "connect", self._remember_file)
-        sa.event.listen(self.engine.sync_engine, "checkout", self._check_file)
-
-    def _remember_file(self, _connection: object, record: Any) -> None:  # noqa: ANN401 - the pool's own
-        record.info["file"] = self._file()
-
-    def _check_file(self, _connection: object, record: Any, _proxy: object) -> None:  # noqa: ANN401
-        """Never use a file that another has taken the place of: what was revoked there would go on."""
-        if record.info["file"] != self._file():
-            raise DisconnectionError
-
-    def _file(self) -> tuple[int, int] | None:
-        try:
-            status = self.path.stat()
-        except OSError:
-            return None
-        return status.st_dev, status.st_ino
+        FileGuard(self.path).watch(self.engine.sync_engine)
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:

@@ -5,7 +5,8 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from gitpat_proxy.store.database import Database, DatabaseError, check_revision
+from gitpat_proxy.store.database import Database, check_revision
+from gitpat_proxy.store.errors import DatabaseError
 
 
 async def health(_request: web.Request) -> web.Response:

@@ -9,15 +9,8 @@ from pathlib import Path
 import pytest
 
 from gitpat_proxy.store import accounts
-from gitpat_proxy.store.database import (
-    BUSY_SECONDS,
-    Database,
-    DatabaseError,
-    DuplicateError,
-    check_revision,
-    revision_of,
-    upgrade,
-)
+from gitpat_proxy.store.database import BUSY_SECONDS, Database, check_revision, revision_of, upgrade
+from gitpat_proxy.store.errors import DatabaseError, DuplicateError
 from tests.access.examples import an_account
 from tests.store.databases import a_database, opened
 
@@ -182,6 +175,18 @@ async def test_a_file_in_the_place_of_another_is_noticed_by_the_next_read(
     await fill_pool(database)
     await add(database, "more")
     assert await names(database) == {"new", "more"}
+
+
+async def test_the_log_of_a_file_that_was_replaced_is_not_read_into_its_successor(
+    database: Database, another: Path
+) -> None:
+    """SQLite takes what lies beside a database for its log, whose ever it is."""
+    await add(database, "old")
+    await fill_pool(database)
+    replace(database.path, another)
+    for _ in range(4):
+        with pytest.raises(DatabaseError, match="was replaced while it was in use; stop gitpat-proxy"):
+            await names(database)
 
 
 async def test_a_file_that_is_gone_is_told_and_not_made_again(

@@ -12,13 +12,8 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 import gitpat_proxy.store.migrations
-from gitpat_proxy.store.database import (
-    Database,
-    DatabaseError,
-    check_revision,
-    revision_of,
-    upgrade,
-)
+from gitpat_proxy.store.database import Database, check_revision, revision_of, upgrade
+from gitpat_proxy.store.errors import DatabaseError
 from gitpat_proxy.store.tables import REVISION, metadata
 from tests.store.databases import opened
 

@@ -10,7 +10,8 @@ import sqlalchemy as sa
 
 from gitpat_proxy.access.model import Token
 from gitpat_proxy.store import accounts, tokens
-from gitpat_proxy.store.database import Database, DuplicateError
+from gitpat_proxy.store.database import Database
+from gitpat_proxy.store.errors import DuplicateError
 from tests.access.examples import NOW, a_token, an_account
 
 HOUR = timedelta(hours=1)

@@ -1,0 +1,55 @@
+"""A database's file may be replaced while it is in use: what was revoked in the new one must hold."""
+
+import os
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DisconnectionError
+
+from gitpat_proxy.store.errors import DatabaseError
+
+_Identity: TypeAlias = tuple[int, int] | None
+
+
+class FileGuard:
+    """Lets no connection be used whose file is another by now, nor be made over another's log."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._last_used: tuple[_Identity, _Identity] = (None, None)
+
+    def watch(self, engine: sa.Engine) -> None:
+        """Begin to look at each connection that is made, taken and given back."""
+        sa.event.listen(engine, "do_connect", self._before_connecting)
+        sa.event.listen(engine, "checkout", self._before_using)
+        sa.event.listen(engine, "checkin", self._after_using)
+
+    def _before_connecting(self, _dialect: object, record: Any, *_: object) -> None:  # noqa: ANN401
+        """Look before it is opened: what takes its place meanwhile is then noticed at the next use."""
+        if not os.access(self._path, os.R_OK | os.W_OK) or self._path.is_dir():
+            # A thread of aiosqlite that fails to open it may outlive the event loop, and says so.
+            raise DatabaseError(f"the database {self._path} can't be used: unable to open database file")
+        now, (file, log) = self._identity(), self._last_used
+        if now != file and log is not None and log == self._identity("-wal"):
+            # SQLite would read the log of the file that was there before into the new one.
+            raise DatabaseError(
+                f"the database {self._path} was replaced while it was in use; stop gitpat-proxy, remove "
+                f"{self._path.name}-wal and {self._path.name}-shm, put the new one in its place, start"
+            )
+        record.info["file"] = now
+
+    def _before_using(self, _connection: object, record: Any, _proxy: object) -> None:  # noqa: ANN401
+        if record.info["file"] != self._identity():
+            raise DisconnectionError
+
+    def _after_using(self, _connection: object, record: Any) -> None:  # noqa: ANN401 - the pool's own
+        if record.info.get("file") == self._identity():
+            self._last_used = self._identity(), self._identity("-wal")
+
+    def _identity(self, end: str = "") -> _Identity:
+        try:
+            status = Path(f"{self._path}{end}").stat()
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino

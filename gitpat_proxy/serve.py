@@ -1,6 +1,7 @@
 """Listening sockets, TLS, signals, and a clean end. Knows nothing of Git."""
 
 import asyncio
+import os
 import resource
 import signal
 import ssl
@@ -85,7 +86,11 @@ async def _prepare(database: Database) -> None:
 async def _listen(runner: web.AppRunner, config: Config) -> None:
     context = tls_context(config.tls) if config.tls else None
     for address in config.listen:
-        await _site(runner, address, context).start()
+        try:
+            await _site(runner, address, context).start()
+        except OSError as error:
+            why = os.strerror(error.errno).lower() if error.errno else str(error)
+            raise OSError(f"can't listen on {address}: {why}; `listen` names where") from None
         _log.info("listening", on=str(address), tls=context is not None)
 
 

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 from tests.support.proxy import free_port, wait_until
-from tests.support.raw import connect
+from tests.support.raw import accepts
 
 _CONFIG = """
 ServerRoot {folder}
@@ -65,18 +65,11 @@ class Apache:
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
-        wait_until(self._listens, what=f"Apache: {(folder / 'output').read_text()}")
+        wait_until(lambda: accepts(self.port), what=f"Apache: {(folder / 'output').read_text()}")
 
     def stop(self) -> None:
         self._process.terminate()
         self._process.wait(20)
-
-    def _listens(self) -> bool:
-        try:
-            connect(self.port).close()
-        except OSError:
-            return False
-        return True
 
 
 def _hash(password: str) -> str:

@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 from tests.support.proxy import free_port, wait_until
-from tests.support.raw import connect
+from tests.support.raw import accepts
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -52,15 +52,8 @@ class Nginx:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        wait_until(self._listens, what="nginx")
+        wait_until(lambda: accepts(self.port), what="nginx")
 
     def stop(self) -> None:
         self._process.terminate()
         self._process.wait(20)
-
-    def _listens(self) -> bool:
-        try:
-            connect(self.port).close()
-        except OSError:
-            return False
-        return True

@@ -12,6 +12,15 @@ def connect(port: int) -> socket.socket:
     return socket.create_connection(("127.0.0.1", port), timeout=20)
 
 
+def accepts(port: int) -> bool:
+    """Tell whether something listens there."""
+    try:
+        connect(port).close()
+    except OSError:
+        return False
+    return True
+
+
 def exchange(port: int, request: bytes) -> bytes:
     """Send the bytes and return all that comes until the other side closes."""
     with connect(port) as connection:

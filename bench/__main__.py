@@ -16,9 +16,7 @@ def main() -> None:
     arguments = _arguments()
     plan = Plan(arguments.rounds, arguments.quick, frozenset(arguments.only))
     try:
-        results = run(plan)
-        if not results.servers or not results.rows:
-            raise BenchError("there is nothing to measure")  # noqa: TRY301
+        results = _measured(plan)
         surroundings = described(shlex.join([".venv/bin/python", "-m", "bench", *sys.argv[1:]]))
         print(_text(results, surroundings))
         if arguments.write:
@@ -26,6 +24,14 @@ def main() -> None:
     except BenchError as error:
         say(f"bench: {error}")
         sys.exit(1)
+
+
+def _measured(plan: Plan) -> Results:
+    """Measure; raise BenchError where what was asked for leaves nothing to print."""
+    results = run(plan)
+    if not results.servers or not results.rows:
+        raise BenchError("there is nothing to measure")
+    return results
 
 
 def _arguments() -> argparse.Namespace:

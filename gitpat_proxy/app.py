@@ -1,70 +1,108 @@
 """The parts list: the only place that knows them all."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from gitpat_proxy import __version__
 from gitpat_proxy.access.model import Clock
+from gitpat_proxy.authentication import Authentication
 from gitpat_proxy.backends.base import Backend
 from gitpat_proxy.backends.http_backend import HttpBackend
 from gitpat_proxy.backends.upstream import Upstream
 from gitpat_proxy.config.model import Config, RouteConfig
+from gitpat_proxy.expectation import keep_waiting
 from gitpat_proxy.gate import Gate, GateSettings
 from gitpat_proxy.routes import Route
+from gitpat_proxy.services.accounts import Accounts
 from gitpat_proxy.services.audit import Recorder
+from gitpat_proxy.services.passwords import Passwords
+from gitpat_proxy.services.sessions import Sessions
+from gitpat_proxy.services.sign_in import SignIn
 from gitpat_proxy.services.tokens import Tokens
 from gitpat_proxy.store.database import Database
 from gitpat_proxy.throttle import Throttle
-from gitpat_proxy.web.health import health, nothing_here, ready
+from gitpat_proxy.web.api.call import ApiParts
+from gitpat_proxy.web.api.document import document
+from gitpat_proxy.web.api.reference import reference
+from gitpat_proxy.web.api.site import add_api
+from gitpat_proxy.web.health import health, nothing_here, ready, to_the_pages
+from gitpat_proxy.web.pages.site import PageParts, add_pages
+from gitpat_proxy.web.visitor import Visitors
 
 _GATE = web.AppKey("gate", Gate)
 
 
 def make_app(config: Config, database: Database, clock: Clock) -> web.Application:
     """Put the parts together; they begin to work when the application starts."""
+    tokens = Tokens(database, clock, config)
+    passwords = Passwords()
+    sessions = Sessions(database, clock)
+    sign_in = SignIn(database, clock, passwords)
+    visitors = Visitors(config, sessions, sign_in)
+    throttle = Throttle(config.limits.unknown_tokens)
+    authentication = Authentication(tokens, throttle)
+    recorder = Recorder(database)
+    described = document(config.public_url, __version__)
+    pages = PageParts(
+        config=config,
+        clock=clock,
+        database=database,
+        accounts=Accounts(database, clock, passwords),
+        tokens=tokens,
+        sessions=sessions,
+        sign_in=sign_in,
+        throttle=throttle,
+        visitors=visitors,
+        reference=reference(described),
+    )
+    api = ApiParts(config, database, tokens, authentication, throttle, recorder, clock, described)
+    app = web.Application()
+    app.cleanup_ctx.append(_gate_between(config, authentication, recorder, clock))
+    app.on_response_prepare.append(_hide_versions)
+    app.router.add_get("/", to_the_pages)
+    app.router.add_get("/-/health", health)
+    app.router.add_get("/-/ready", ready(database))
+    add_pages(app, pages)
+    add_api(app, api, visitors)
+    app.router.add_route("*", "/-/{rest:(?s:.*)}", nothing_here)
+    app.router.add_route("*", "/{rest:(?s:.*)}", _handle_git, expect_handler=keep_waiting)
+    return app
+
+
+def _gate_between(
+    config: Config, authentication: Authentication, recorder: Recorder, clock: Clock
+) -> Callable[[web.Application], AsyncIterator[None]]:
+    """Return what opens the gate, with the backends behind it, and closes it in the end."""
 
     async def gate(app: web.Application) -> AsyncIterator[None]:
         routes = [Route(r.segments, backend_of(r, config), r.dumb_protocol) for r in config.routes]
-        recorder = Recorder(database)
-        app[_GATE] = Gate(
-            GateSettings(
-                routes,
-                config.trusted_proxies,
-                config.missing_scope_status,
-                config.limits.operations,
-            ),
-            Tokens(database, clock, config),
-            recorder,
-            Throttle(config.limits.unknown_tokens),
-            clock,
+        settings = GateSettings(
+            routes,
+            config.trusted_proxies,
+            config.missing_scope_status,
+            config.limits.operations,
+            config.public_url,
         )
+        recorder.start()
+        app[_GATE] = Gate(settings, authentication, recorder, clock)
         yield
         await app[_GATE].close()
         for route in routes:
             await route.backend.close()
         await recorder.close()
 
-    async def handle_git(request: web.Request) -> web.StreamResponse:
-        return await request.app[_GATE].handle(request)
+    return gate
 
-    app = web.Application()
-    app.cleanup_ctx.append(gate)
-    app.on_response_prepare.append(_hide_versions)
-    app.router.add_get("/-/health", health)
-    app.router.add_get("/-/ready", ready(database))
-    app.router.add_route("*", "/-/{rest:.*}", nothing_here)
-    app.router.add_route("*", "/{rest:.*}", handle_git, expect_handler=_leave_to_the_gate)
-    return app
+
+async def _handle_git(request: web.Request) -> web.StreamResponse:
+    return await request.app[_GATE].handle(request)
 
 
 async def _hide_versions(_request: web.Request, response: web.StreamResponse) -> None:
     """Replace what aiohttp would say: its version and Python's are for those who run it alone."""
     response.headers["Server"] = "gitpat-proxy"
-
-
-async def _leave_to_the_gate(_request: web.Request) -> None:
-    """Nobody is told to send a body before the gate wants it."""
 
 
 def backend_of(route: RouteConfig, config: Config) -> Backend:

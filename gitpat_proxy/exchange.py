@@ -12,11 +12,12 @@ from typing import Protocol
 import structlog
 from aiohttp import ClientError, hdrs, web
 
-from gitpat_proxy.access.address import Address
+from gitpat_proxy.access.address import Address, address_text
 from gitpat_proxy.access.model import AuditEvent, Token
 from gitpat_proxy.access.refusal import Code, Refusal
 from gitpat_proxy.access.secret import without_secrets
 from gitpat_proxy.backends.base import Answer, AnswerCutError, BodyCutError
+from gitpat_proxy.expectation import let_body_come
 from gitpat_proxy.git.fetch import ArchiveObserver, FetchObserver
 from gitpat_proxy.git.operation import Kind, Operation, Service
 from gitpat_proxy.git.pktline import pkt_line
@@ -38,11 +39,10 @@ _TOLD_IN_A_PACKET = frozenset(
     }
 )
 
-_log = structlog.get_logger()
-
-
 _LONGEST_REPOSITORY = 300
 """What is kept of a name in the audit: one that is longer is hardly one that is there."""
+
+_log = structlog.get_logger()
 
 
 class ClientGoneError(Exception):
@@ -65,13 +65,16 @@ class Observer(Protocol):
 class Exchange:
     """A request, what is found out about it, and its answer."""
 
-    def __init__(self, request: web.Request, address: Address | None) -> None:
+    def __init__(self, request: web.Request, address: Address | None, public_url: str) -> None:
         self.request_id = secrets.token_hex(6)
-        self.address = str(address or "local socket")
+        self.address = address_text(address)
         self.operation: Operation | None = None
         self.token: Token | None = None
         self.refusal: Refusal | None = None
+        self.token_ends: str | None = None
+        """When the permitted token ends, as text, if that is near."""
         self._request = request
+        self._public_url = public_url
         self._response: web.StreamResponse | None = None
         self._observer: Observer | None = None
         self._body_is_over = asyncio.Event()
@@ -85,7 +88,7 @@ class Exchange:
         """Yield the request's body as it was sent; raise BodyCutError if it does not arrive whole."""
         observer = self._observer = _observer_of(self._request, self.operation)
         try:
-            await self._let_it_come()
+            await let_body_come(self._request)
             while True:
                 async with asyncio.timeout(IDLE_SECONDS):
                     chunk = await self._request.content.readany()
@@ -100,11 +103,10 @@ class Exchange:
         finally:
             self._body_is_over.set()
 
-    async def _let_it_come(self) -> None:
-        """Answer `Expect: 100-continue` (RFC 9110, section 10.1.1) now that the body is wanted."""
-        if self._request.headers.get(hdrs.EXPECT, "").lower() == "100-continue":
-            await self._request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            self._request.writer.output_size = 0
+    @property
+    def _own_headers(self) -> dict[str, str]:
+        ends = {"X-Token-Expires": self.token_ends} if self.token_ends else {}
+        return {"X-Request-Id": self.request_id} | ends
 
     def refuse(self, refusal: Refusal) -> web.StreamResponse:
         """Answer with a refusal, the one way in which all of them are told.
@@ -117,7 +119,7 @@ class Exchange:
             return self._response
         # A secret that somebody typed into the address would be in the repository's name.
         text = without_secrets(f"{refusal.sentence} (request {self.request_id})")
-        headers = {"X-Request-Id": self.request_id, hdrs.CACHE_CONTROL: "no-store"}
+        headers = self._own_headers | {hdrs.CACHE_CONTROL: "no-store"}
         if refusal.retry_after is not None:
             headers[hdrs.RETRY_AFTER] = str(refusal.retry_after)
         if refusal.allow:
@@ -125,10 +127,14 @@ class Exchange:
         if refusal.challenges:
             headers[hdrs.WWW_AUTHENTICATE] = _CHALLENGE
         response = self._packet(refusal, text, headers) or web.Response(
-            status=refusal.status, text=f"{text}\n", headers=headers
+            status=refusal.status, text=f"{text}\n{self._link(refusal)}", headers=headers
         )
         self._response = response
         return response
+
+    def _link(self, refusal: Refusal) -> str:
+        """Return the line that leads to the page where the person can do something about it."""
+        return f"Your tokens: {self._public_url}{refusal.page}\n" if refusal.page else ""
 
     def _packet(self, refusal: Refusal, text: str, headers: dict[str, str]) -> web.Response | None:
         operation = self.operation
@@ -151,7 +157,7 @@ class Exchange:
         answer that breaks off cuts the connection, so that git notices.
         """
         response = self._response = web.StreamResponse(headers=answer.headers)
-        response.headers["X-Request-Id"] = self.request_id
+        response.headers.update(self._own_headers)
         if self.operation is not None and self.operation.kind is Kind.RPC:
             await self._until_body_is_over()
         await self._send(partial(response.prepare, self._request))

@@ -8,11 +8,11 @@ import structlog
 from aiohttp import hdrs, web
 from aiohttp.http import HttpVersion11
 
-from gitpat_proxy.access.address import Address, client_address
-from gitpat_proxy.access.model import Account, Clock, Network, Token
+from gitpat_proxy.access.model import Clock, Network
 from gitpat_proxy.access.policy import Attempt, decide
 from gitpat_proxy.access.refusal import Code, RefusedError, refuse
-from gitpat_proxy.access.secret import digest_of
+from gitpat_proxy.access.representation import ending_text
+from gitpat_proxy.authentication import Authentication
 from gitpat_proxy.backends.base import (
     FORWARDED_REQUEST_HEADERS,
     Backend,
@@ -21,7 +21,6 @@ from gitpat_proxy.backends.base import (
 )
 from gitpat_proxy.exchange import ClientGoneError, Exchange
 from gitpat_proxy.git.body import GZIP
-from gitpat_proxy.git.credentials import CredentialsMalformedError, secret_of
 from gitpat_proxy.git.operation import (
     Kind,
     MethodNotAllowedError,
@@ -31,10 +30,9 @@ from gitpat_proxy.git.operation import (
     operation_of,
 )
 from gitpat_proxy.routes import Route, route_for
+from gitpat_proxy.sender import address_of
 from gitpat_proxy.services.audit import Recorder
-from gitpat_proxy.services.tokens import Tokens
 from gitpat_proxy.store.errors import DatabaseError
-from gitpat_proxy.throttle import Throttle
 
 _BUSY_RETRY_SECONDS = 5
 _AUDIT_SECONDS = 5.0
@@ -51,6 +49,7 @@ class GateSettings:
     trusted_proxies: Sequence[Network]
     missing_scope_status: int
     most_operations: int
+    public_url: str
 
 
 class Gate:
@@ -59,15 +58,13 @@ class Gate:
     def __init__(
         self,
         settings: GateSettings,
-        tokens: Tokens,
+        authentication: Authentication,
         recorder: Recorder,
-        throttle: Throttle,
         clock: Clock,
     ) -> None:
         self._settings = settings
-        self._tokens = tokens
+        self._authentication = authentication
         self._recorder = recorder
-        self._throttle = throttle
         self._clock = clock
         self._operations = 0
         self._pushes: set[asyncio.Task[web.StreamResponse]] = set()
@@ -91,14 +88,15 @@ class Gate:
             await asyncio.wait(self._pushes)
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
-        forwarded_for = request.headers.getall("X-Forwarded-For", ())
-        address = client_address(_peer(request), forwarded_for, self._settings.trusted_proxies)
-        exchange = Exchange(request, address)
+        address = address_of(request, self._settings.trusted_proxies)
+        exchange = Exchange(request, address, self._settings.public_url)
         try:
             _check_framing(request)
             operation = exchange.operation = _operation(request)
-            exchange.token, account = await self._authenticate(request, address)
-            self._permit(Attempt(operation, exchange.token, account, address, self._clock()))
+            exchange.token, account = await self._authentication.token_of(request.headers, address)
+            now = self._clock()
+            self._permit(Attempt(operation, exchange.token, account, address, now))
+            exchange.token_ends = ending_text(exchange.token, now)
             _check_media_type(request, operation)
             backend, path = self._route(operation)
             self._recorder.use(exchange.token.id, self._clock(), exchange.address)
@@ -118,22 +116,6 @@ class Gate:
             return exchange.refuse(refuse(Code.INTERNAL))
         finally:
             exchange.log()
-
-    async def _authenticate(
-        self, request: web.Request, address: Address | None
-    ) -> tuple[Token, Account]:
-        try:
-            secret = secret_of(request.headers.getall(hdrs.AUTHORIZATION, ()))
-        except CredentialsMalformedError:
-            raise RefusedError(refuse(Code.CREDENTIALS_MALFORMED)) from None
-        if secret is None:
-            raise RefusedError(refuse(Code.CREDENTIALS_MISSING))
-        found = await self._tokens.find(secret)
-        if found is not None:
-            return found
-        if seconds := self._throttle.count_unknown(address, digest_of(secret)):
-            raise RefusedError(refuse(Code.THROTTLED, address=address, retry_after=seconds))
-        raise RefusedError(refuse(Code.TOKEN_UNKNOWN))
 
     def _permit(self, attempt: Attempt) -> None:
         if refusal := decide(attempt, self._settings.missing_scope_status):
@@ -167,12 +149,6 @@ class Gate:
     def _audit(self, exchange: Exchange) -> None:
         if event := exchange.audit_event(self._clock()):
             self._recorder.event(event)
-
-
-def _peer(request: web.Request) -> str | None:
-    """Return the other end's address; None for a Unix socket."""
-    peer = request.transport.get_extra_info("peername") if request.transport else None
-    return peer[0] if isinstance(peer, tuple) else None
 
 
 def _check_framing(request: web.Request) -> None:

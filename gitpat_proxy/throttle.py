@@ -2,14 +2,14 @@
 
 import math
 import time
-from ipaddress import ip_network
 
-from limits import RateLimitItemPerMinute
+from limits import RateLimitItem, RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import FixedWindowRateLimiter
 
-from gitpat_proxy.access.address import Address
+from gitpat_proxy.access.address import Address, network_of
 
+_FOUND_PER_MINUTE = 10
 _MOST_REMEMBERED = 100_000
 """Beyond so many addresses and tokens within a minute the count begins anew: memory is bounded."""
 
@@ -25,6 +25,7 @@ class Throttle:
         self._limiter = FixedWindowRateLimiter(self._storage)
         self._limit = RateLimitItemPerMinute(unknown_tokens_per_minute)
         self._once = RateLimitItemPerMinute(1)
+        self._found = RateLimitItemPerMinute(_FOUND_PER_MINUTE, namespace="FOUND")
 
     def count_unknown(self, address: Address | None, digest: bytes) -> int | None:
         """Count an unknown token by its digest.
@@ -34,12 +35,27 @@ class Throttle:
         """
         if address is None:
             return None
-        if len(self._storage.storage) > _MOST_REMEMBERED:
-            self._storage.reset()
-        network = str(ip_network(f"{address}/64", strict=False) if address.version == 6 else address)
+        network = self._network(address)
         if self._limiter.test(self._limit, network):
             if self._limiter.hit(self._once, network, digest.hex()):
                 self._limiter.hit(self._limit, network)
             return None
-        window = self._limiter.get_window_stats(self._limit, network)
+        return self._seconds_left(self._limit, network)
+
+    def count_found(self, address: Address | None) -> int | None:
+        """Count a secret that somebody says to have found; return as `count_unknown` does."""
+        if address is None:
+            return None
+        network = self._network(address)
+        return (
+            None if self._limiter.hit(self._found, network) else self._seconds_left(self._found, network)
+        )
+
+    def _network(self, address: Address) -> str:
+        if len(self._storage.storage) > _MOST_REMEMBERED:
+            self._storage.reset()
+        return str(network_of(address))
+
+    def _seconds_left(self, limit: RateLimitItem, network: str) -> int:
+        window = self._limiter.get_window_stats(limit, network)
         return max(1, math.ceil(window.reset_time - time.time()))

@@ -1,7 +1,7 @@
 """From where a request comes, when others may have passed it on."""
 
 from collections.abc import Iterable, Sequence
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import TypeAlias
 
 from gitpat_proxy.access.model import Network
@@ -27,6 +27,22 @@ def client_address(
             break
         address = previous
     return address
+
+
+def is_within(peer: str | None, networks: Iterable[Network]) -> bool:
+    """Tell whether the address, as text, lies in one of the networks."""
+    address = _address_of(peer)
+    return address is not None and any(address in network for network in networks)
+
+
+def network_of(address: Address) -> Network:
+    """Return what one sender may have of addresses: IPv6 is given out by /64 at least."""
+    return ip_network(f"{address}/64" if address.version == 6 else str(address), strict=False)
+
+
+def address_text(address: Address | None) -> str:
+    """Return what log and audit call a sender; None: a Unix socket whose proxy names no client."""
+    return str(address or "local socket")
 
 
 def _address_of(text: str | None) -> Address | None:

@@ -20,7 +20,10 @@ def duration_of(text: str) -> timedelta:
     """Read `90d`, `12h`, `30m`, `2w`; raise ValueError for anything else and for nothing at all."""
     match = _DURATION.fullmatch(text)
     if not match or int(match["number"]) == 0:
-        raise ValueError(f"{text!r} is no duration; accepted: 90d, 12h, 30m, 2w and the like")
+        raise ValueError(
+            f"{text!r} is no duration; accepted: a number of m (minutes), h (hours), d (days) or "
+            "w (weeks), as 90d"
+        )
     return int(match["number"]) * _UNITS[match["unit"]]
 
 

@@ -1,8 +1,8 @@
-"""Accounts, tokens and the audit's events, as everything above the store sees them."""
+"""Accounts, tokens, sessions and the audit's events, as everything above the store sees them."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
 from typing import TypeAlias
@@ -28,7 +28,37 @@ class Account:
     administrator: bool
     service: bool
     created_at: datetime
-    disabled_at: datetime | None
+    disabled_at: datetime | None = None
+    has_password: bool = False
+
+
+@dataclass(frozen=True)
+class Session:
+    """A person's signed-in browser. Times are UTC."""
+
+    id: str
+    account: str
+    created_at: datetime
+    last_seen_at: datetime
+    authenticated_at: datetime
+    """When the person last gave the password."""
+    address: str
+    browser: str
+    """What the browser calls itself: its User-Agent."""
+    by_header: bool
+    """The proxy in front vouches for the person, with each request anew."""
+
+    def is_alive(self, now: datetime) -> bool:
+        return now < self.last_seen_at + SESSION_IDLE and now < self.created_at + SESSION_LONGEST
+
+    def is_fresh(self, now: datetime) -> bool:
+        """Whether what matters may be done without asking for the password again."""
+        return self.by_header or now < self.authenticated_at + SESSION_FRESH
+
+
+SESSION_IDLE = timedelta(hours=12)
+SESSION_LONGEST = timedelta(days=7)
+SESSION_FRESH = timedelta(minutes=30)
 
 
 @dataclass(frozen=True)
@@ -67,6 +97,38 @@ class Token:
 
 
 @dataclass(frozen=True)
+class TokenQuery:
+    """What to look for; None or "": whatever. `before` is the last token of the page before."""
+
+    account: str | None = None
+    status: Status | None = None
+    search: str = ""
+    before: tuple[datetime, str] | None = None
+    limit: int | None = None
+
+
+class Kind(StrEnum):
+    """What sort of thing an event of the audit is, for those who look for one."""
+
+    READ = "read"
+    PUSH = "push"
+    REFUSED = "refused"
+    CHANGE = "change"
+    SIGN_IN = "sign_in"
+
+
+_KINDS = {
+    **dict.fromkeys(("clone", "fetch", "archive"), Kind.READ),
+    "push": Kind.PUSH,
+    "refused": Kind.REFUSED,
+    **dict.fromkeys(
+        ("signed_in", "sign_in_failed", "signed_out", "session_ended", "password_confirmed"),
+        Kind.SIGN_IN,
+    ),
+}
+
+
+@dataclass(frozen=True)
 class AuditEvent:
     """Who did what, when, with which token, to what, from where; `details` is plain JSON data."""
 
@@ -79,6 +141,48 @@ class AuditEvent:
     request: str | None = None
     details: Mapping[str, object] = field(default_factory=dict)
 
+    @property
+    def kind(self) -> Kind:
+        """What is not named is a change of an account or a token."""
+        return _KINDS.get(self.event, Kind.CHANGE)
+
+    @property
+    def is_use(self) -> bool:
+        """Whether a token was used for what it is there for."""
+        return self.kind in {Kind.READ, Kind.PUSH}
+
+
+@dataclass(frozen=True)
+class Author:
+    """Who does something by the command line, a page or the API; `name` is for the audit."""
+
+    name: str
+    address: str | None = None
+    request: str | None = None
+    confined_to: str | None = None
+    """The account whose tokens alone are there for them; None: everybody's."""
+    maker: Token | None = None
+    """The token that asks: what it makes or changes never does more than itself."""
+
+    def did(
+        self,
+        event: str,
+        at: datetime,
+        account: str,
+        token: str | None = None,
+        details: Mapping[str, object] | None = None,
+    ) -> AuditEvent:
+        """Return what the audit keeps of it."""
+        return AuditEvent(
+            at,
+            event,
+            account=account,
+            token=token,
+            address=self.address,
+            request=self.request,
+            details={"by": self.name, **(details or {})},
+        )
+
 
 @dataclass(frozen=True)
 class AuditFilter:
@@ -89,3 +193,11 @@ class AuditFilter:
     account: str | None = None
     repository: str | None = None
     after_id: int = 0
+    kind: Kind | None = None
+    address: str | None = None
+
+
+AuditRow: TypeAlias = tuple[int, AuditEvent]
+"""An event with its row id."""
+AuditPlace: TypeAlias = tuple[datetime, int]
+"""Where in the audit: the time and the row id of an event."""

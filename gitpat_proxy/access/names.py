@@ -1,4 +1,4 @@
-"""What accounts and tokens may be called."""
+"""What accounts and tokens may be called, and what of any text may be shown as it is."""
 
 import re
 import unicodedata
@@ -29,6 +29,16 @@ def checked_text(text: str, what: str) -> str:
     if any(unicodedata.category(character) in _UNSAFE for character in text):
         raise ValueError(f"{what} may have no line breaks and no control or invisible characters")
     return text
+
+
+def printable(text: str) -> str:
+    """Return the text with what a terminal would act on, or hide, written as an escape."""
+    return "".join(
+        character.encode("unicode_escape").decode()
+        if unicodedata.category(character) in _UNSAFE
+        else character
+        for character in text
+    )
 
 
 # Controls, formats (such as right-to-left overrides), surrogates, line and paragraph separators.

@@ -27,11 +27,16 @@ def decide(attempt: Attempt, missing_scope_status: int = 401) -> Refusal | None:
     The order is that of what the person should learn first: what no change of the token's scopes
     would help against comes before them.
     """
-    return (
-        decide_alive(attempt.token, attempt.account, attempt.now)
-        or _refusal_by_address(attempt)
-        or _refusal_by_scope(attempt, missing_scope_status)
-    )
+    return decide_admission(
+        attempt.token, attempt.account, attempt.address, attempt.now
+    ) or _refusal_by_scope(attempt, missing_scope_status)
+
+
+def decide_admission(
+    token: Token, account: Account, address: Address | None, now: datetime
+) -> Refusal | None:
+    """Return why the token opens nothing at all from there at that time, None if it may."""
+    return decide_alive(token, account, now) or _refusal_by_address(token, address)
 
 
 def decide_alive(token: Token, account: Account, now: datetime) -> Refusal | None:
@@ -58,11 +63,11 @@ def _refusal_by_state(token: Token, now: datetime) -> Refusal | None:
             return None
 
 
-def _refusal_by_address(attempt: Attempt) -> Refusal | None:
-    allowed, address = attempt.token.addresses, attempt.address
+def _refusal_by_address(token: Token, address: Address | None) -> Refusal | None:
+    allowed = token.addresses
     if allowed is None or (address and any(address in network for network in allowed)):
         return None
-    return refuse(Code.ADDRESS_DENIED, token=attempt.token.label, address=address or "of a local socket")
+    return refuse(Code.ADDRESS_DENIED, token=token.label, address=address or "of a local socket")
 
 
 def _refusal_by_scope(attempt: Attempt, missing_scope_status: int) -> Refusal | None:
@@ -73,6 +78,7 @@ def _refusal_by_scope(attempt: Attempt, missing_scope_status: int) -> Refusal | 
         Code.SCOPE_MISSING,
         status=missing_scope_status,
         token=token.label,
+        token_id=token.id,
         scopes=", ".join(sorted(token.scopes)),
         service=operation.service or "the dumb protocol",
         needed=operation.scope,

@@ -33,13 +33,17 @@ class Code(StrEnum):
 
 @dataclass(frozen=True)
 class Refusal:
-    """`retry_after` is in seconds; `allow` is the method that would do."""
+    """`retry_after` is in seconds; `allow` is the method that would do.
+
+    `page` is the path of the page where the person can do something about it.
+    """
 
     code: Code
     status: int
     sentence: str
     retry_after: int | None = None
     allow: str | None = None
+    page: str | None = None
 
     @property
     def challenges(self) -> bool:
@@ -107,6 +111,18 @@ _TABLE: dict[Code, tuple[int, str]] = {
 }
 
 
+_PAGES = {
+    Code.CREDENTIALS_MISSING: "/-/tokens/add",
+    Code.CREDENTIALS_MALFORMED: "/-/tokens/add",
+    Code.TOKEN_UNKNOWN: "/-/tokens/add",
+    Code.TOKEN_EXPIRED: "/-/tokens/add",
+    Code.TOKEN_REVOKED: "/-/tokens/add",
+    Code.TOKEN_NOT_YET_VALID: "/-/tokens",
+    Code.ADDRESS_DENIED: "/-/tokens",
+    Code.SCOPE_MISSING: "/-/tokens/{token_id}/edit",
+}
+
+
 def refuse(
     code: Code,
     *,
@@ -118,4 +134,5 @@ def refuse(
     """Make a refusal from the table; the other arguments fill its sentence, `status` its status."""
     table_status, sentence = _TABLE[code]
     text = sentence.format(retry_after=retry_after, allow=allow, **facts)
-    return Refusal(code, status or table_status, text, retry_after, allow)
+    page = _PAGES[code].format(**facts) if code in _PAGES else None
+    return Refusal(code, status or table_status, text, retry_after, allow, page)

@@ -1,8 +1,10 @@
-"""Accounts and tokens as JSON objects: the same for every face."""
+"""Accounts, tokens and the audit's events as JSON objects: the same for every face."""
 
-from datetime import UTC, datetime
+import hashlib
+import json
+from datetime import UTC, datetime, timedelta
 
-from gitpat_proxy.access.model import Account, Token
+from gitpat_proxy.access.model import Account, AuditEvent, Token
 
 
 def time_text(moment: datetime | None) -> str | None:
@@ -41,12 +43,35 @@ def token_object(token: Token, now: datetime) -> dict[str, object]:
     }
 
 
+def ending_text(token: Token, now: datetime) -> str | None:
+    """Return when the token ends if that is near, for those who can still see to it."""
+    if token.expires_at is None or token.expires_at > now + _NEAR_END:
+        return None
+    return time_text(token.expires_at)
+
+
+_NEAR_END = timedelta(days=30)
+
+
 def account_object(account: Account) -> dict[str, object]:
     """Return what may be shown of an account."""
     return {
         "name": account.name,
         "administrator": account.administrator,
         "service": account.service,
+        "has_password": account.has_password,
         "created_at": time_text(account.created_at),
         "disabled_at": time_text(account.disabled_at),
     }
+
+
+def event_object(row_id: int, event: AuditEvent) -> dict[str, object]:
+    """Return an event of the audit."""
+    return {"id": row_id} | vars(event) | {"at": time_text(event.at), "details": dict(event.details)}
+
+
+def version_of(token: Token) -> str:
+    """Return a text that changes when somebody changes the token, and not when it is used."""
+    facts = [token.name, sorted(token.scopes), address_texts(token), token.hint]
+    times = [time_text(moment) for moment in (token.not_before, token.expires_at, token.revoked_at)]
+    return hashlib.sha256(json.dumps([facts, times]).encode()).hexdigest()[:32]

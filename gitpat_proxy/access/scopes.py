@@ -1,13 +1,23 @@
 """What a token is for."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+
+from gitpat_proxy.access.model import Account
 
 BUILT_IN: Mapping[str, str] = {
     "code:read": "Code (read): clone and fetch",
     "code:write": "Code (read and write): clone, fetch and push",
+    "tokens:read": "Tokens (read): list your tokens and see what they did",
+    "tokens:write": "Tokens (read and write): make, change and revoke tokens, none of which "
+    "may do more than this one",
+    "tokens:introspect": "Introspection: ask whether a token is valid, for the services behind",
+    "admin": "Administration: see and revoke everybody's tokens, see what everybody did",
 }
-_IMPLIED: Mapping[str, frozenset[str]] = {"code:write": frozenset({"code:read"})}
+_IMPLIED: Mapping[str, frozenset[str]] = {
+    "code:write": frozenset({"code:read"}),
+    "tokens:write": frozenset({"tokens:read"}),
+}
 
 # Names that the proxy gives a meaning of its own, now or in a later version.
 _RESERVED = re.compile(r"(code|tokens):.*|admin")
@@ -28,13 +38,25 @@ def catalogue_problem(name: str) -> str | None:
     return None
 
 
-def checked_scopes(scopes: Iterable[str], catalogue: Mapping[str, str]) -> frozenset[str]:
+def scopes_of(account: Account, catalogue: Mapping[str, str]) -> dict[str, str]:
+    """Return the scopes that tokens of an account may have, with their descriptions."""
+    withheld = withheld_from(account)
+    return {name: text for name, text in {**BUILT_IN, **catalogue}.items() if name not in withheld}
+
+
+def withheld_from(account: Account) -> frozenset[str]:
+    """Return the scopes that count for nothing in a token of this account, whatever it has."""
+    of_administrators = () if account.administrator else ("admin",)
+    of_services = () if account.service else ("tokens:introspect",)
+    return frozenset((*of_administrators, *of_services))
+
+
+def checked_scopes(scopes: Iterable[str], known: Collection[str]) -> frozenset[str]:
     """Return the scopes as a set; raise ValueError with a sentence if it is empty or one is unknown."""
     asked = frozenset(scopes)
-    known = BUILT_IN.keys() | catalogue.keys()
     accepted = f"accepted: {', '.join(sorted(known))}"
     if not asked:
         raise ValueError(f"a token needs at least one scope; {accepted}")
-    if unknown := sorted(asked - known):
+    if unknown := sorted(asked - set(known)):
         raise ValueError(f"unknown scope {', '.join(unknown)}; {accepted}")
     return asked

@@ -28,7 +28,8 @@ def is_well_formed(text: str) -> bool:
 
 def digest_of(secret: str) -> bytes:
     """Return the SHA-256 digest (32 bytes), the only thing that is kept."""
-    return hashlib.sha256(secret.encode()).digest()
+    # Headers and cookies may hold bytes that are no UTF-8, which aiohttp gives as surrogates.
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
 
 
 def hint_of(secret: str) -> str:

@@ -66,6 +66,10 @@ class HttpBackend:
         """Have git advertise the refs of one repository below the folder."""
         part = f"repositories {self._root}"
         repositories = await asyncio.to_thread(repositories_below, self._root, 1000)
+        if _looks_like_git_directory(self._root) or repositories == [".git"]:
+            return Finding(
+                part, False, f"it is itself a repository; name the folder {self._root.parent}"
+            )
         if not repositories:
             return Finding(part, True, "no repository in it yet")
         first = repositories[0]

@@ -9,9 +9,10 @@ import typer
 
 from gitpat_proxy.access.lifetime import duration_of
 from gitpat_proxy.access.model import AuditEvent, AuditFilter
-from gitpat_proxy.access.representation import time_text
+from gitpat_proxy.access.representation import event_object
 from gitpat_proxy.cli.context import Json, Services, invocation_of
-from gitpat_proxy.cli.output import print_json, words
+from gitpat_proxy.cli.output import print_json, say, words
+from gitpat_proxy.git.operation import typed_repository
 from gitpat_proxy.services.audit import search
 from gitpat_proxy.services.clock import utc_now
 
@@ -20,10 +21,12 @@ _FOLLOW_SECONDS = 0.5
 
 def audit(
     context: typer.Context,
-    since: Annotated[str, typer.Option(help="How far back.", metavar="24h")] = "24h",
+    since: Annotated[str, typer.Option(help="How far back: 30m, 24h, 7d, 2w.", metavar="TIME")] = "24h",
     token: Annotated[str | None, typer.Option(help="Only this token's.", metavar="ID")] = None,
     account: Annotated[str | None, typer.Option(help="Only this account's.", metavar="NAME")] = None,
-    repository: Annotated[str | None, typer.Option(help="Only this repository's.")] = None,
+    repository: Annotated[
+        str | None, typer.Option(help="Only this repository's.", metavar="REPOSITORY")
+    ] = None,
     follow: Annotated[bool, typer.Option("--follow", help="Go on until Ctrl-C.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -32,14 +35,15 @@ def audit(
         beginning = utc_now() - duration_of(since)
     except (ValueError, OverflowError) as error:
         raise typer.BadParameter(str(error), param_hint="--since") from None
-    name = repository.strip("/").removesuffix(".git") if repository else None
-    wanted = AuditFilter(beginning, token, account, name)
+    wanted = AuditFilter(beginning, token, account, typed_repository(repository))
 
     async def show(services: Services) -> None:
         events = await search(services.database, wanted)
         if as_json and not follow:
-            print_json([_object(row_id, event) for row_id, event in events])
+            print_json([event_object(row_id, event) for row_id, event in events])
             return
+        if not events and not follow:
+            say(f"Nothing of that in the last {since}; `--since 30d` looks back 30 days.")
         last = _print_events(events, 0, as_json=as_json)
         while follow:
             await asyncio.sleep(_FOLLOW_SECONDS)
@@ -52,14 +56,10 @@ def audit(
 def _print_events(events: list[tuple[int, AuditEvent]], last: int, *, as_json: bool) -> int:
     """Print the events as they come; return the last one's row id."""
     for row_id, event in events:
-        text = json.dumps(_object(row_id, event), ensure_ascii=False) if as_json else _text(event)
+        text = json.dumps(event_object(row_id, event), ensure_ascii=False) if as_json else _text(event)
         print(text, flush=True)
         last = max(last, row_id)
     return last
-
-
-def _object(row_id: int, event: AuditEvent) -> dict[str, object]:
-    return {"id": row_id} | vars(event) | {"at": time_text(event.at)}
 
 
 def _text(event: AuditEvent) -> str:

@@ -1,6 +1,8 @@
 """`gitpat-proxy check`: does every part work, a line each."""
 
 import asyncio
+import errno
+import os
 import ssl
 import subprocess
 from collections.abc import AsyncIterator
@@ -15,6 +17,7 @@ from gitpat_proxy.cli.context import Json, invocation_of
 from gitpat_proxy.cli.output import print_json
 from gitpat_proxy.config.loader import ConfigError
 from gitpat_proxy.config.model import Config, Tls
+from gitpat_proxy.config.values import ListenAddress
 from gitpat_proxy.store.database import Database, check_revision
 from gitpat_proxy.store.errors import DatabaseError
 
@@ -44,6 +47,7 @@ async def _findings(config: Config) -> list[Finding]:
     return [
         _git(),
         await _database(config),
+        *[await _listen(address) for address in config.listen if not address.path],
         *([_certificate(config.tls)] if config.tls else []),
         *[finding async for finding in _routes(config)],
     ]
@@ -68,6 +72,32 @@ async def _database(config: Config) -> Finding:
         except DatabaseError as error:
             return Finding("database", False, str(error))
     return Finding("database", True, f"{config.database}, schema up to date")
+
+
+async def _listen(address: ListenAddress) -> Finding:
+    """Try it; not with a Unix socket, where a new one would take the place of the one that serves."""
+    loop = asyncio.get_running_loop()
+    try:
+        server = await loop.create_server(asyncio.Protocol, address.host, address.port)
+    except OSError as error:
+        return cannot_listen(address, error)
+    server.close()
+    return Finding(f"listen {address}", True, "nothing listens there yet")
+
+
+def cannot_listen(address: ListenAddress, error: OSError) -> Finding:
+    """Two reasons are no fault: gitpat-proxy serves already, or its unit gives it a capability."""
+    part = f"listen {address}"
+    if error.errno == errno.EADDRINUSE:
+        return Finding(part, True, "something listens there already; is gitpat-proxy running?")
+    if error.errno == errno.EACCES:
+        return Finding(
+            part, True, "this user may not listen there; the server needs CAP_NET_BIND_SERVICE"
+        )
+    # asyncio's own words repeat the address; a name that is not found has a number below 0.
+    number = error.errno or 0
+    why = os.strerror(number).lower() if number > 0 else error.strerror or str(error)
+    return Finding(part, False, f"can't listen there: {why}; `listen` names where")
 
 
 def _certificate(tls: Tls) -> Finding:

@@ -12,10 +12,12 @@ from typing import Annotated, TypeVar
 
 import typer
 
+from gitpat_proxy.access.model import Author
 from gitpat_proxy.config.loader import load
 from gitpat_proxy.config.model import Config
 from gitpat_proxy.services.accounts import Accounts
 from gitpat_proxy.services.clock import utc_now
+from gitpat_proxy.services.passwords import Passwords
 from gitpat_proxy.services.tokens import Tokens
 from gitpat_proxy.store.database import Database, check_revision
 
@@ -44,7 +46,7 @@ class Invocation:
         return load(self.config_file)
 
     @property
-    def author(self) -> str:
+    def author(self) -> Author:
         """Who acts, as the audit calls them: whoever has a shell on the server.
 
         In a container the user may have a number and no name.
@@ -53,7 +55,7 @@ class Invocation:
             user = getpass.getuser()
         except (KeyError, OSError):
             user = f"user {os.getuid()}"
-        return f"{user} (command line)"
+        return Author(f"{user} (command line)")
 
     def run(self, action: Callable[[Services], Awaitable[Result]]) -> Result:
         """Run an action with the services; raises what they raise."""
@@ -65,7 +67,11 @@ class Invocation:
         config = self.config
         async with Database(config.database) as database:
             await check_revision(database)
-            yield Services(database, Accounts(database, utc_now), Tokens(database, utc_now, config))
+            yield Services(
+                database,
+                Accounts(database, utc_now, Passwords()),
+                Tokens(database, utc_now, config),
+            )
 
     async def _run(self, action: Callable[[Services], Awaitable[Result]]) -> Result:
         async with self.services() as services:

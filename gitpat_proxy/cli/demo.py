@@ -11,14 +11,16 @@ from typing import Annotated
 
 import typer
 
-from gitpat_proxy.access.model import Status, Token
+from gitpat_proxy.access.identifier import make_id
+from gitpat_proxy.access.model import Author, Status, Token
 from gitpat_proxy.cli.context import Invocation, Services
 from gitpat_proxy.cli.serve import serve_in_foreground
 from gitpat_proxy.config.model import Config
 from gitpat_proxy.config.values import ListenAddress
-from gitpat_proxy.services.tokens import TokenFacts
+from gitpat_proxy.services.token_facts import TokenFacts
 
 _ACCOUNT = "demo"
+_AUTHOR = Author("demo")
 _COMMITS = 3000
 _BRANCHES = 4
 _CHECKOUT = Path(__file__).parents[2]
@@ -61,10 +63,10 @@ def demo(
     async def show() -> None:
         """Only now, when nothing can go wrong any more, are secrets made and shown."""
         async with invocation.services() as services:
-            await _ensure_account(services)
+            password = await _new_password(services)
             read = await _token(services, "Demo (read)", "code:read")
             write = await _token(services, "Demo (write)", "code:write")
-        print(_what_to_try(config.public_url, file, read, write), flush=True)
+        print(_what_to_try(config.public_url, file, password, read, write), flush=True)
 
     serve_in_foreground(config, show)
 
@@ -81,9 +83,19 @@ def _on_port(config: Config, port: int | None) -> Config:
     )
 
 
-async def _ensure_account(services: Services) -> None:
-    if _ACCOUNT not in {account.name for account in await services.accounts.listed()}:
-        await services.accounts.add(_ACCOUNT, administrator=True, service=False, by="demo")
+async def _new_password(services: Services) -> str | None:
+    """Return the password that the account gets in this run; None if it has one."""
+    accounts = {account.name: account for account in await services.accounts.listed()}
+    if _ACCOUNT in accounts and accounts[_ACCOUNT].has_password:
+        return None
+    password = make_id()
+    if _ACCOUNT in accounts:
+        await services.accounts.set_password(_ACCOUNT, password, by=_AUTHOR)
+    else:
+        await services.accounts.add(
+            _ACCOUNT, administrator=True, service=False, password=password, by=_AUTHOR
+        )
+    return password
 
 
 async def _token(services: Services, name: str, scope: str) -> DemoToken:
@@ -92,7 +104,7 @@ async def _token(services: Services, name: str, scope: str) -> DemoToken:
         if token.name == name:
             return DemoToken(token, None)
     facts = TokenFacts(name=name, scopes=[scope])
-    secret, token = await services.tokens.create(_ACCOUNT, facts, by="demo")
+    secret, token = await services.tokens.create(_ACCOUNT, facts, by=_AUTHOR)
     return DemoToken(token, secret)
 
 
@@ -166,10 +178,12 @@ def _git(*arguments: str, stdin: bytes | None = None) -> None:
 # --- what it says --------------------------------------------------------------------------------
 
 
-def _what_to_try(url: str, file: Path, read: DemoToken, write: DemoToken) -> str:
+def _what_to_try(url: str, file: Path, password: str | None, read: DemoToken, write: DemoToken) -> str:
     lines = [
         "",
         f"gitpat-proxy serves {file.parent / 'repositories'} at {url}/",
+        "",
+        *_sign_in_steps(url, file, password),
         "",
         "Paste this into another terminal, line by line. (In earnest, let git ask, and store the token",
         "in a credential helper: docs/clients.md.)",
@@ -189,12 +203,24 @@ def _what_to_try(url: str, file: Path, read: DemoToken, write: DemoToken) -> str
     return "\n".join(lines)
 
 
+def _sign_in_steps(url: str, file: Path, password: str | None) -> list[str]:
+    page = f"Make, change and revoke tokens in a browser: {url}/-/"
+    if password:
+        return [page, f"  name      {_ACCOUNT}", f"  password  {password}"]
+    return [
+        f"{page} as {_ACCOUNT}.",
+        "Its password was shown when it was made. A new one:",
+        _command(file, f"account password {_ACCOUNT}"),
+    ]
+
+
 def _steps(file: Path, demo_token: DemoToken, steps: Callable[[str], list[str]]) -> list[str]:
     if demo_token.secret:
         return [*steps(demo_token.secret), ""]
     token = demo_token.token
     return [
-        f"The secret of {token.label} was shown when it was made. A new one:",
+        f"The secret of {token.label} was shown when it was made. A new one, which git takes as the",
+        "password for any username:",
         _command(file, f"token rotate {token.id}"),
         "",
     ]

@@ -1,12 +1,14 @@
 """What the commands print: the same objects as text for people and as JSON for programs."""
 
 import json
+import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from unicodedata import category
 
 from rich.console import Console
 from rich.table import Table
+
+from gitpat_proxy.access.names import printable
 
 
 def print_json(value: object) -> None:
@@ -15,15 +17,35 @@ def print_json(value: object) -> None:
 
 
 def print_table(columns: Sequence[str], objects: Iterable[Mapping[str, object]]) -> None:
-    """Print a row for each object, a column for each key named."""
+    """Print a row for each object, a column for each key named.
+
+    What is copied or compared (ids, times, states) stays on one line; the rest shares what is left.
+    """
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        table.add_column(column.replace("_", " ").upper(), overflow="fold")
+        whole = column in {"id", "status"} or _is_time(column)
+        table.add_column(_heading(column), overflow="fold", no_wrap=whole)
     for item in objects:
-        table.add_row(*(words(item[column]) for column in columns))
-    # Without a terminal lines are not wrapped: the reader is a program.
-    console = Console(width=None if sys.stdout.isatty() else 400, markup=False, highlight=False)
-    console.print(table)
+        table.add_row(*(_cell(column, item[column]) for column in columns))
+    # Without a terminal lines are not wrapped: the reader is a program. In less than 80 columns the
+    # table would lose some of its own.
+    width = max(80, shutil.get_terminal_size().columns) if sys.stdout.isatty() else 400
+    Console(width=width, markup=False, highlight=False).print(table)
+
+
+def _heading(column: str) -> str:
+    name = f"{column.removesuffix('_at')}_(utc)" if _is_time(column) else column
+    return name.replace("_", " ").upper()
+
+
+def _is_time(column: str) -> bool:
+    return column.endswith("_at")
+
+
+def _cell(column: str, value: object) -> str:
+    """Return a value's words, a time's without its seconds: all are in UTC, as the heading says."""
+    text = words(value)
+    return text[: len("2027-01-31T12:00")].replace("T", " ") if _is_time(column) else text
 
 
 def print_object(item: Mapping[str, object]) -> None:
@@ -47,14 +69,3 @@ def words(value: object) -> str:
     if isinstance(value, list):
         return ", ".join(map(words, value))
     return printable(str(value))
-
-
-def printable(text: str) -> str:
-    """Return the text with what a terminal would act on, or hide, written as an escape."""
-    return "".join(
-        character.encode("unicode_escape").decode() if category(character) in _UNSAFE else character
-        for character in text
-    )
-
-
-_UNSAFE = {"Cc", "Cf", "Cs", "Zl", "Zp"}

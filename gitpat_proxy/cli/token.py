@@ -1,6 +1,8 @@
 """`gitpat-proxy token`: the life of a token."""
 
+import getpass
 import sys
+from contextlib import suppress
 from enum import StrEnum
 from typing import Annotated
 
@@ -9,11 +11,11 @@ import typer
 from gitpat_proxy.access.model import Status, Token
 from gitpat_proxy.access.policy import decide_alive
 from gitpat_proxy.access.representation import token_object
-from gitpat_proxy.cli.context import Json, invocation_of
+from gitpat_proxy.cli.context import Json, Services, invocation_of
 from gitpat_proxy.cli.output import print_json, print_object, print_table, say
 from gitpat_proxy.services.clock import utc_now
 from gitpat_proxy.services.errors import ServiceError
-from gitpat_proxy.services.tokens import TokenFacts
+from gitpat_proxy.services.token_facts import TokenFacts
 
 app = typer.Typer(no_args_is_help=True, help="The life of a token.")
 
@@ -30,25 +32,31 @@ class StatusFilter(StrEnum):
 
 Id = Annotated[str, typer.Argument(help="The token's id, as `token list` shows it.", metavar="ID")]
 Scopes = Annotated[
-    list[str] | None, typer.Option("--scope", help="What it is for, as code:read. May be repeated.")
+    list[str] | None,
+    typer.Option("--scope", help="What it is for, as code:read. May be repeated.", metavar="SCOPE"),
 ]
 Expires = Annotated[
     str | None, typer.Option("--expires", help="90d, 12h, a date, a time, or never.", metavar="WHEN")
 ]
 NotBefore = Annotated[
-    str | None, typer.Option("--not-before", help="From when on it is valid.", metavar="TIME")
+    str | None,
+    typer.Option(
+        "--not-before", help="From when on it is valid: 12h, a date, a time, or any.", metavar="TIME"
+    ),
 ]
 Addresses = Annotated[
     list[str] | None,
-    typer.Option("--from", help="Networks it may be used from. May be repeated.", metavar="CIDR"),
+    typer.Option(
+        "--from", help="Networks it may be used from, or any. May be repeated.", metavar="CIDR"
+    ),
 ]
 
 
 @app.command()
 def create(
     context: typer.Context,
-    account: Annotated[str, typer.Option("--account", help="Whose token.")],
-    name: Annotated[str, typer.Option("--name", help="What it is called.")],
+    account: Annotated[str, typer.Option("--account", help="Whose token.", metavar="NAME")],
+    name: Annotated[str, typer.Option("--name", help="What it is called.", metavar="TEXT")],
     scope: Scopes = None,
     expires: Expires = None,
     not_before: NotBefore = None,
@@ -67,7 +75,9 @@ def create(
 @app.command("list")
 def list_tokens(
     context: typer.Context,
-    account: Annotated[str | None, typer.Option("--account", help="Only this account's.")] = None,
+    account: Annotated[
+        str | None, typer.Option("--account", help="Only this account's.", metavar="NAME")
+    ] = None,
     status: Annotated[StatusFilter, typer.Option(help="Only those.")] = StatusFilter.ACTIVE,
     as_json: Json = False,
 ) -> None:
@@ -94,7 +104,9 @@ def show(context: typer.Context, token_id: Id, as_json: Json = False) -> None:
 def edit(
     context: typer.Context,
     token_id: Id,
-    name: Annotated[str | None, typer.Option("--name", help="What it is called.")] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="What it is called.", metavar="TEXT")
+    ] = None,
     scope: Scopes = None,
     expires: Expires = None,
     not_before: NotBefore = None,
@@ -113,19 +125,27 @@ def edit(
 @app.command()
 def revoke(
     context: typer.Context,
-    token_ids: Annotated[list[str], typer.Argument(help="The tokens' ids.", metavar="ID...")],
-    reason: Annotated[str | None, typer.Option("--reason", help="Why; the owner sees it.")] = None,
+    token_ids: Annotated[list[str], typer.Argument(help="The tokens' ids.", metavar="ID")],
+    reason: Annotated[
+        str | None, typer.Option("--reason", help="Why; whoever uses it next reads it.", metavar="TEXT")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """End tokens for good: when this returns they open nothing any more."""
     invocation = invocation_of(context)
-    tokens = invocation.run(
-        lambda services: services.tokens.revoke(token_ids, reason, by=invocation.author)
-    )
+
+    async def action(services: Services) -> tuple[set[str], list[Token]]:
+        before = await _revoked_among(token_ids, services)
+        return before, await services.tokens.revoke(token_ids, reason, by=invocation.author)
+
+    before, tokens = invocation.run(action)
     if as_json:
         print_json([token_object(token, utc_now()) for token in tokens])
-    else:
-        say("\n".join(f"The token {token.label} is revoked." for token in tokens))
+    for token in tokens:
+        if token.id in before:
+            say(_revoked_before(token))
+        elif not as_json:
+            say(f"The token {token.label} is revoked.")
 
 
 @app.command()
@@ -144,10 +164,8 @@ def inspect(context: typer.Context, as_json: Json = False) -> None:
 
     Exit code 0 if it is valid, 1 if it is not.
     """
-    if sys.stdin.isatty():
-        say("Paste the secret and press Enter.")
-    secret = sys.stdin.readline().strip()
-    found = invocation_of(context).run(lambda services: services.tokens.find(secret))
+    secret = _typed_secret() if sys.stdin.isatty() else sys.stdin.readline()
+    found = invocation_of(context).run(lambda services: services.tokens.find(secret.strip()))
     if found is None:
         raise ServiceError("it is no token of this proxy")
     token, account = found
@@ -161,6 +179,29 @@ def inspect(context: typer.Context, as_json: Json = False) -> None:
     (print_json if as_json else print_object)(token_object(token, now) | validity)
     if refusal:
         raise ServiceError(refusal.sentence)
+
+
+def _typed_secret() -> str:
+    """What is pasted must not stay on the screen."""
+    try:
+        return getpass.getpass("Paste the secret (it is not shown) and press Enter: ")
+    except EOFError:
+        return ""
+
+
+async def _revoked_among(token_ids: list[str], services: Services) -> set[str]:
+    revoked = set()
+    for token_id in token_ids:
+        with suppress(ServiceError):
+            if (await services.tokens.get(token_id)).revoked_at:
+                revoked.add(token_id)
+    return revoked
+
+
+def _revoked_before(token: Token) -> str:
+    """A new reason is not taken; it must not seem to be."""
+    reason = f"its first reason: {token.revoked_reason}" if token.revoked_reason else "no reason"
+    return f"The token {token.label} was revoked before, on {token.revoked_at:%Y-%m-%d}, with {reason}."
 
 
 def _print_secret(secret: str, token: Token, *, as_json: bool) -> None:

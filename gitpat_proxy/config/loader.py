@@ -2,20 +2,23 @@
 
 import difflib
 from dataclasses import dataclass
+from datetime import date, datetime
 from pathlib import Path
+from typing import get_args
 
 import yaml
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 
 from gitpat_proxy.config.document import Document
-from gitpat_proxy.config.model import Config, Limits, RouteConfig, Section, Tls, TokenLifetimes
+from gitpat_proxy.config.model import Config, Section
 from gitpat_proxy.config.problems import Location, Mistake, config_problems
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One mistake in a configuration file; `line` counts from 1."""
+    """One mistake in a configuration file; `line` counts from 1, and is 0 for the file itself."""
 
     file: Path
     line: int
@@ -23,7 +26,8 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.key + ': ' if self.key else ''}{self.message}"
+        place = f"{self.file}:{self.line}" if self.line else str(self.file)
+        return f"{place}: {self.key + ': ' if self.key else ''}{self.message}"
 
 
 class ConfigError(Exception):
@@ -40,9 +44,11 @@ def load(file: Path) -> Config:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError:
         sentence = "there is no such file; name one with --config or GITPAT_PROXY_CONFIG"
-        raise ConfigError([Problem(file, 1, "", sentence)]) from None
-    except (OSError, UnicodeError) as error:
-        raise ConfigError([Problem(file, 1, "", f"can't be read: {error}")]) from None
+        raise ConfigError([Problem(file, 0, "", sentence)]) from None
+    except OSError as error:
+        raise ConfigError([Problem(file, 0, "", f"can't be read: {error.strerror}")]) from None
+    except UnicodeError:
+        raise ConfigError([Problem(file, 0, "", "can't be read: it is no text in UTF-8")]) from None
     try:
         document = Document(text)
     except (yaml.YAMLError, ValueError) as error:
@@ -65,45 +71,56 @@ def _validate(data: object, base: Path) -> tuple[Config | None, list[Mistake]]:
         config = Config.model_validate(data, context=base)
     except ValidationError as error:
         errors = error.errors()
-        mistakes = [_mistake(details["loc"], details["type"], details["msg"]) for details in errors]
+        mistakes = [_mistake(details) for details in errors]
         wrong = {_section_at(e["loc"]) for e in errors if e["type"] != "extra_forbidden"}
         return None, mistakes + _mistakes_between(data, base, wrong)
     return config, config_problems(config)
 
 
-_SECTIONS: dict[str, type[Section]] = {
-    "routes": RouteConfig,
-    "tls": Tls,
-    "tokens": TokenLifetimes,
-    "limits": Limits,
-}
 # What stands in for a route that is wrong, so that the others keep their places.
 _STAND_IN = {"path": "/wrong", "repositories": "."}
 
 
 def _mistakes_between(data: dict[str, object], base: Path, wrong: set[Location]) -> list[Mistake]:
     """Look between the keys of the sections in which nothing is wrong by itself."""
-    rest = {
-        key: _known(_SECTIONS.get(key), value)
-        for key, value in data.items()
-        if key in Config.model_fields and (key,) not in wrong
-    }
+    rest = {key: value for key, value in data.items() if (key,) not in wrong}
     routes = rest.get("routes")
     rest["routes"] = [
-        _STAND_IN if ("routes", index) in wrong else _known(RouteConfig, route)
+        _STAND_IN if ("routes", index) in wrong else route
         for index, route in enumerate(routes if isinstance(routes, list) else [_STAND_IN])
     ]
     if {("tls",), ("trusted_proxies",)} & wrong:
         wrong = wrong | {("listen",)}
-    mistakes = config_problems(Config.model_validate(rest, context=base))
+    mistakes = config_problems(Config.model_validate(_known(Config, rest), context=base))
     return [mistake for mistake in mistakes if _section_at(mistake[0]) not in wrong]
 
 
 def _known(section: type[Section] | None, value: object) -> object:
-    """Return a section without the keys that it does not have; they are named already."""
-    if section is None or not isinstance(value, dict):
-        return value
-    return {key: item for key, item in value.items() if key in section.model_fields}
+    """Return a section, or a list of them, without unknown keys; those are named already."""
+    if section and isinstance(value, list):
+        return [_known(section, item) for item in value]
+    if section and isinstance(value, dict):
+        fields = keys_of(section)
+        return {
+            key: _known(_section_in(fields[key]), item) for key, item in value.items() if key in fields
+        }
+    return value
+
+
+def keys_of(section: type[Section]) -> dict[str, FieldInfo]:
+    """Return a section's fields by the keys that people type; `from` can't be a name in Python."""
+    return {field.alias or name: field for name, field in section.model_fields.items()}
+
+
+def _section_in(field: FieldInfo | None) -> type[Section] | None:
+    """Return the section that a field holds, alone or in a list."""
+    return _section_of_type(field.annotation) if field else None
+
+
+def _section_of_type(annotation: object) -> type[Section] | None:
+    if isinstance(annotation, type):
+        return annotation if issubclass(annotation, Section) else None
+    return next(filter(None, map(_section_of_type, get_args(annotation))), None)
 
 
 def _section_at(location: Location) -> Location:
@@ -111,19 +128,51 @@ def _section_at(location: Location) -> Location:
     return location[:2] if location[:1] == ("routes",) else location[:1]
 
 
-def _mistake(location: Location, kind: str, message: str) -> Mistake:
+def _mistake(details: ErrorDetails) -> Mistake:
     """Turn an error of pydantic's into a sentence that says what is accepted."""
-    location = tuple(part for part in location if part not in _TYPE_MARKS)
+    location = tuple(part for part in details["loc"] if part not in _TYPE_MARKS)
     section, field = _field_at(location)
-    if kind == "extra_forbidden":
-        close = difflib.get_close_matches(str(location[-1]), section.model_fields, n=1)
+    if details["type"] == "extra_forbidden":
+        keys = keys_of(section)
+        close = difflib.get_close_matches(str(location[-1]), keys, n=1)
         hint = f"did you mean {close[0]}? " if close else ""
-        return location, f"unknown key; {hint}accepted here: {', '.join(section.model_fields)}"
-    accepted = field.json_schema_extra["accepted"] if field else "keys and values"  # type: ignore[index]
-    if kind == "missing":
-        return location, f"required and not there; accepted: {accepted}"
-    words = message.removeprefix("Value error, ").removeprefix("Input ")
-    return location, f"{words}; accepted: {accepted}"
+        return location, f"unknown key; {hint}accepted here: {', '.join(keys)}"
+    sentence = _sentence(details)
+    if "; accepted: " in sentence:
+        return location, sentence
+    return location, f"{sentence}; accepted: {_accepted(field)}"
+
+
+def _sentence(details: ErrorDetails) -> str:
+    """Say what is wrong; not pydantic's words, which speak of Python, and never the value.
+
+    What stands in a wrong place may be a password.
+    """
+    if details["type"] == "missing":
+        return "required and not there"
+    if details["type"] == "value_error":
+        return details["msg"].removeprefix("Value error, ")
+    if details["input"] is None:
+        return "nothing is given"
+    return f"{_KINDS.get(type(details['input']), 'this value')} can't be used here"
+
+
+# What YAML makes of a value, as people would call it.
+_KINDS: dict[type, str] = {
+    bool: "true or false",
+    date: "a date",
+    datetime: "a time",
+    dict: "a mapping",
+    float: "this number",
+    int: "this number",
+    list: "a list",
+    str: "this text",
+}
+
+
+def _accepted(field: FieldInfo | None) -> object:
+    extra = field.json_schema_extra if field else None
+    return extra["accepted"] if isinstance(extra, dict) else "keys and values"
 
 
 # What pydantic puts into a location for the member of a union, or for a key itself.
@@ -137,10 +186,11 @@ def _field_at(location: Location) -> tuple[type[Section], FieldInfo | None]:
     for part in location:
         if isinstance(part, int):
             continue
-        field = section.model_fields.get(part)
-        if part not in _SECTIONS:
+        field = keys_of(section).get(part)
+        inner = _section_in(field)
+        if inner is None:
             break
-        section = _SECTIONS[part]
+        section = inner
     return section, field
 
 

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from gitpat_proxy.config.values import (
     Description,
     Folder,
+    HeaderName,
     Lifetime,
     ListenAddress,
     ReadableFile,
@@ -94,6 +95,23 @@ class Limits(Section):
     unknown_tokens: int = _accepts("a whole number from 1 on", default=30, strict=True, ge=1)
 
 
+class HeaderSignIn(Section):
+    """Whose word is taken for who somebody is: a single-sign-on proxy in front."""
+
+    name: HeaderName = _accepts("a header's name, as X-Forwarded-User", default="X-Forwarded-User")
+    from_: tuple[TrustedNetwork, ...] = _accepts(
+        "a list of the networks of the single-sign-on proxy, as 10.0.0.0/8", alias="from"
+    )
+    create_accounts: StrictBool = _accepts("true or false", default=False)
+
+
+class SignIn(Section):
+    """How people get to the pages."""
+
+    passwords: StrictBool = _accepts("true or false", default=True)
+    header: HeaderSignIn | None = _accepts("name, from and create_accounts", default=None)
+
+
 class Config(Section):
     """The whole file."""
 
@@ -115,3 +133,4 @@ class Config(Section):
     routes: tuple[RouteConfig, ...] = _accepts("a list of routes, at least one")
     tokens: TokenLifetimes = _accepts("default_lifetime and longest_lifetime", default=TokenLifetimes())
     limits: Limits = _accepts("operations and unknown_tokens", default=Limits())
+    sign_in: SignIn = _accepts("passwords and header", default=SignIn())

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 from gitpat_proxy.access.lifetime import lifetime_of
-from gitpat_proxy.config.model import Config, RouteConfig, TokenLifetimes
+from gitpat_proxy.config.model import Config, RouteConfig, SignIn, TokenLifetimes
 
 Location: TypeAlias = tuple[str | int, ...]
 Mistake: TypeAlias = tuple[Location, str]
@@ -15,6 +15,7 @@ def config_problems(config: Config) -> list[Mistake]:
     return [
         *_exposure_problems(config),
         *_lifetime_problems(config.tokens),
+        *_sign_in_problems(config.sign_in),
         *_routes_problems(config.routes),
         *(
             (("routes", index, *location), message)
@@ -45,6 +46,16 @@ def _lifetime_problems(tokens: TokenLifetimes) -> Iterator[Mistake]:
             ("tokens", "default_lifetime"),
             f"{tokens.default_lifetime} is longer than longest_lifetime ({tokens.longest_lifetime})",
         )
+
+
+def _sign_in_problems(sign_in: SignIn) -> Iterator[Mistake]:
+    if sign_in.header and not sign_in.header.from_:
+        yield (
+            ("sign_in", "header", "from"),
+            "an empty list believes nobody; name the networks of the single-sign-on proxy",
+        )
+    if not sign_in.passwords and not sign_in.header:
+        yield ("sign_in", "passwords"), "nobody could sign in; set it to true, or set header"
 
 
 def _routes_problems(routes: Sequence[RouteConfig]) -> Iterator[Mistake]:

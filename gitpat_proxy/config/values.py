@@ -129,8 +129,10 @@ def _holds_secret(path: Path) -> Path:
     try:
         if not path.read_text(encoding="utf-8").strip("\r\n"):
             raise ValueError(f"{path} is empty")
-    except (OSError, UnicodeError) as error:
-        raise ValueError(f"{path} can't be read: {error}") from None
+    except OSError as error:
+        raise ValueError(f"{path} can't be read: {error.strerror}") from None
+    except UnicodeError:
+        raise ValueError(f"{path} can't be read: it is no text in UTF-8") from None
     return path
 
 
@@ -160,6 +162,14 @@ def _description(text: str) -> str:
     return text
 
 
+def _header_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9-]+", name):
+        raise ValueError("no header's name")
+    if name.lower() in {"authorization", "cookie", "host"}:
+        raise ValueError("every browser sends that one itself")
+    return name
+
+
 Folder = Annotated[Path, AfterValidator(_read_path), AfterValidator(_folder)]
 ReadableFile = Annotated[Path, AfterValidator(_read_path), AfterValidator(_readable)]
 SecretFile = Annotated[Path, AfterValidator(_read_path), AfterValidator(_holds_secret)]
@@ -167,5 +177,6 @@ SecretVariable = Annotated[str, AfterValidator(_variable)]
 Url = Annotated[str, AfterValidator(_read_url)]
 TrustedNetwork = Annotated[Network, BeforeValidator(_read_network)]
 Lifetime = Annotated[str, AfterValidator(_lifetime)]
+HeaderName = Annotated[str, AfterValidator(_header_name)]
 ScopeName = Annotated[str, AfterValidator(_scope_name)]
 Description = Annotated[str, AfterValidator(_description)]

@@ -111,6 +111,11 @@ def repository_name(path: tuple[str, ...]) -> str:
     return "/".join(path).removesuffix(".git")
 
 
+def typed_repository(text: str | None) -> str | None:
+    """Return the name of the repository that somebody typed, with slashes around it or not."""
+    return repository_name(tuple((text or "").strip("/ ").split("/"))) or None
+
+
 def operation_of(method: str, raw_path: str, raw_query: str) -> Operation:
     """Read a request's method, percent-encoded path and query string.
 

@@ -1,13 +1,14 @@
 """The audit: written without making requests wait, read by those who run the proxy."""
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from contextlib import suppress
 from datetime import datetime
 
 import structlog
 
-from gitpat_proxy.access.model import AuditEvent, AuditFilter
+from gitpat_proxy.access.model import AuditEvent, AuditFilter, AuditPlace, AuditRow
+from gitpat_proxy.access.moment import day_of
 from gitpat_proxy.store import audit, tokens
 from gitpat_proxy.store.database import Database
 from gitpat_proxy.store.errors import DatabaseError
@@ -17,7 +18,22 @@ _WAIT_SECONDS = 1.0
 _log = structlog.get_logger()
 
 
-async def search(database: Database, wanted: AuditFilter) -> list[tuple[int, AuditEvent]]:
+async def page(
+    database: Database,
+    wanted: AuditFilter,
+    before: AuditPlace | None,
+    limit: int,
+    most_refs: int | None = None,
+) -> tuple[list[AuditRow], AuditPlace | None]:
+    """Return the newest events before a place, and the place where to go on; None at the end.
+
+    As `store.audit.page` says.
+    """
+    async with database.reading() as connection:
+        return await audit.page(connection, wanted, before, limit, most_refs)
+
+
+async def search(database: Database, wanted: AuditFilter) -> list[AuditRow]:
     """Return the events with their row ids, oldest first."""
     async with database.reading() as connection:
         return await audit.matching(connection, wanted)
@@ -38,6 +54,10 @@ class Recorder:
         self._writing = asyncio.Lock()
         self._closing = asyncio.Event()
         self._flushing: set[asyncio.Task[None]] = set()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to write what is collected, inside a running event loop."""
         self._task = asyncio.create_task(self._write_regularly())
 
     def event(self, event: AuditEvent) -> None:
@@ -77,7 +97,8 @@ class Recorder:
     async def close(self) -> None:
         """Write the last of it."""
         self._closing.set()
-        await self._task
+        if self._task:
+            await self._task
         await self.flush()
 
     def _drop_oldest(self) -> None:
@@ -91,6 +112,8 @@ class Recorder:
         async with self._database.writing() as connection:
             if events:
                 await audit.insert(connection, events)
+            if counted := Counter((e.token, day_of(e.at)) for e in events if e.token and e.is_use):
+                await tokens.add_uses(connection, [(*use, number) for use, number in counted.items()])
             if uses:
                 await tokens.set_last_used(
                     connection, [(token_id, at, address) for token_id, (at, address) in uses.items()]

@@ -1,130 +1,217 @@
 """The life of a token: made, edited, given a new secret, revoked, looked up."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
-from ipaddress import ip_network
-from typing import Any
+from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gitpat_proxy.access import scopes
 from gitpat_proxy.access.identifier import make_id
-from gitpat_proxy.access.lifetime import beginning_of, expiry_of
-from gitpat_proxy.access.model import Account, AuditEvent, Clock, Network, Status, Token
+from gitpat_proxy.access.model import (
+    Account,
+    Author,
+    Clock,
+    Status,
+    Token,
+    TokenQuery,
+)
+from gitpat_proxy.access.moment import day_of
 from gitpat_proxy.access.names import checked_text
-from gitpat_proxy.access.representation import address_texts, time_text
+from gitpat_proxy.access.representation import version_of
 from gitpat_proxy.access.secret import digest_of, hint_of, is_well_formed, make_secret
 from gitpat_proxy.config.model import Config
 from gitpat_proxy.services.accounts import existing_account
-from gitpat_proxy.services.errors import ServiceError
-from gitpat_proxy.store import audit
+from gitpat_proxy.services.errors import (
+    ConflictError,
+    FactsError,
+    NotFoundError,
+    ServiceError,
+)
+from gitpat_proxy.services.token_checks import (
+    check_not_itself,
+    check_not_over,
+    check_not_undone,
+    check_within,
+)
+from gitpat_proxy.services.token_facts import TokenFacts, TokenRules, facts_of
+from gitpat_proxy.store import audit, idempotency
 from gitpat_proxy.store import tokens as store
 from gitpat_proxy.store.database import Database
+from gitpat_proxy.store.idempotency import Answered
+
+KEYS_KEPT = timedelta(days=30)
+"""Longer than any session: a form that was sent once makes no second token."""
 
 
 @dataclass(frozen=True)
-class TokenFacts:
-    """What its owner decides about a token, as typed; None: not given.
+class Request:
+    """Something to be done once: the key that its sender made up, and what it asks for, as text."""
 
-    `expires` and `not_before` as the command line's options take them; `addresses` are networks.
-    """
-
-    name: str | None = None
-    scopes: Sequence[str] | None = None
-    expires: str | None = None
-    not_before: str | None = None
-    addresses: Sequence[str] | None = None
+    key: str
+    content: str
 
 
 class Tokens:
-    """Each method is one transaction; `by` says for the audit who asked."""
+    """Each method is one transaction; `by` says for the audit who asked.
+
+    Another's tokens are, for those who are confined to an account, as if they were not there.
+    """
 
     def __init__(self, database: Database, clock: Clock, config: Config) -> None:
         self._database = database
         self._clock = clock
-        self._catalogue = config.scopes
-        self._lifetimes = config.tokens
+        self._rules = TokenRules(config.scopes, config.tokens)
 
-    async def create(self, account: str, facts: TokenFacts, *, by: str) -> tuple[str, Token]:
+    async def create(self, account: str, facts: TokenFacts, *, by: Author) -> tuple[str, Token]:
         """Return the secret, which exists only now, and the token; raises ServiceError."""
-        now = self._now()
-        secret = make_secret()
-        # What is missing is judged as what is empty, but for the expiry, which has a default.
-        facts = replace(
-            facts,
-            name=facts.name or "",
-            scopes=facts.scopes or (),
-            expires=self._lifetimes.default_lifetime if facts.expires is None else facts.expires,
-        )
-        token = self._with_facts(Token(make_id(), account, now, hint_of(secret)), facts, now)
         async with self._database.writing() as connection:
-            await _check_owner(connection, account)
-            while await store.by_id(connection, token.id):
-                token = replace(token, id=make_id())
-            await store.insert(connection, token, digest_of(secret))
-            await self._audit(connection, "token_created", token, _facts_of(token) | {"by": by})
-        return secret, token
+            return await self._create(connection, account, facts, by)
 
-    async def get(self, token_id: str) -> Token:
-        """Return the token; raises ServiceError if there is none."""
+    async def create_once(
+        self,
+        account: str,
+        facts: TokenFacts,
+        request: Request,
+        *,
+        by: Author,
+    ) -> tuple[str | None, Token]:
+        """Do as `create` does, the first time that the request comes; later only return the token."""
+
+        async def create(connection: AsyncConnection) -> tuple[str, Token]:
+            return await self._create(connection, account, facts, by)
+
+        return await self._once(account, request, create)
+
+    async def get(self, token_id: str, account: str | None = None) -> Token:
+        """Return the token; raises NotFoundError."""
         async with self._database.reading() as connection:
-            return await _existing(connection, token_id)
+            return await _existing(connection, token_id, account)
 
     async def listed(self, account: str | None, status: Status | None) -> list[Token]:
         """Return the tokens of an account, or all; with a status only those, oldest first."""
-        now = self._clock()
         async with self._database.reading() as connection:
             if account is not None:
                 await existing_account(connection, account)
-            tokens = await store.of_account(connection, account)
-        return [token for token in tokens if status in {None, token.status(now)}]
+            tokens = await store.matching(connection, TokenQuery(account, status), self._clock())
+        return tokens[::-1]
 
-    async def edit(self, token_id: str, facts: TokenFacts, *, by: str) -> Token:
-        """Replace what is given; the secret stays. Raises ServiceError, also if its life is over."""
+    async def page(self, wanted: TokenQuery) -> list[Token]:
+        """Return the tokens that are wanted, newest first."""
+        async with self._database.reading() as connection:
+            return await store.matching(connection, wanted, self._clock())
+
+    async def names(self, token_ids: Iterable[str]) -> dict[str, str]:
+        """Return the names of tokens by their ids."""
+        async with self._database.reading() as connection:
+            return await store.names(connection, list(token_ids))
+
+    async def uses(self, tokens: Iterable[Token], days: int) -> dict[str, list[int]]:
+        """Return for each token's id its uses a day, the last of them today, in UTC."""
+        today = day_of(self._clock())
+        uses = {token.id: [0] * days for token in tokens}
+        async with self._database.reading() as connection:
+            for token_id, day, number in await store.uses_since(
+                connection, list(uses), today - days + 1
+            ):
+                if day <= today:
+                    uses[token_id][day - today - 1] = number
+        return uses
+
+    async def edit(
+        self,
+        token_id: str,
+        facts: TokenFacts,
+        *,
+        by: Author,
+        version: str | None = None,
+    ) -> Token:
+        """Replace what is given; the secret stays. Raises ServiceError, also if its life is over.
+
+        With a version (`access.representation.version_of`) ConflictError if it is another by now.
+        """
         async with self._database.writing() as connection:
             now = self._now()
-            before = await _existing(connection, token_id)
-            _check_not_over(before, now)
-            after = self._with_facts(before, facts, now)
-            _check_not_undone(before, after, now)
+            before = await _existing(connection, token_id, by.confined_to)
+            if version is not None and version != version_of(before):
+                raise ConflictError(f"the token {before.label} was changed meanwhile; look at it again")
+            check_not_over(before, now)
+            check_not_itself(before, by.maker)
+            owner = await existing_account(connection, before.account)
+            after = self._rules.with_facts(before, facts, owner, now)
+            check_not_undone(before, after, now)
+            check_within(after, by.maker)
             await store.update(connection, after)
-            old, new = _facts_of(before), _facts_of(after)
+            old, new = facts_of(before), facts_of(after)
             changes = {key: [old[key], new[key]] for key in new if old[key] != new[key]}
-            await self._audit(connection, "token_edited", after, {"by": by, "changes": changes})
+            await self._audit(connection, "token_edited", after, by, {"changes": changes})
         return after
 
-    async def rotate(self, token_id: str, *, by: str) -> tuple[str, Token]:
+    async def rotate(self, token_id: str, *, by: Author) -> tuple[str, Token]:
         """Give the token a new secret; the old one is dead when this returns. Raises ServiceError."""
-        secret = make_secret()
         async with self._database.writing() as connection:
-            before = await _existing(connection, token_id)
-            _check_not_over(before, self._clock())
-            await store.set_digest(connection, token_id, digest_of(secret), hint_of(secret))
-            await self._audit(connection, "token_rotated", before, {"by": by})
-        return secret, replace(before, hint=hint_of(secret))
+            return await self._rotate(connection, token_id, by)
 
-    async def revoke(self, token_ids: Iterable[str], reason: str | None, *, by: str) -> list[Token]:
+    async def rotate_once(
+        self, token_id: str, account: str, request: Request, *, by: Author
+    ) -> tuple[str | None, Token]:
+        """Do as `rotate` does, the first time that the request comes; later only return the token."""
+
+        async def rotate(connection: AsyncConnection) -> tuple[str, Token]:
+            return await self._rotate(connection, token_id, by)
+
+        return await self._once(account, request, rotate)
+
+    async def revoke(
+        self,
+        token_ids: Iterable[str],
+        reason: str | None,
+        *,
+        by: Author,
+    ) -> list[Token]:
         """End the tokens for good, and return them.
 
         One that was revoked before keeps the first revocation's time, author and reason. Raises
         ServiceError if there is no such token, after all the others have been revoked.
         """
-        try:
-            reason = checked_text(reason, "a reason") if reason else None
-        except ValueError as error:
-            raise ServiceError(str(error)) from None
+        reason = _checked_reason(reason)
         async with self._database.writing() as connection:
             found = {token_id: await store.by_id(connection, token_id) for token_id in token_ids}
+            found = {i: t if t and _is_there_for(by, t) else None for i, t in found.items()}
             for token in found.values():
                 if token and token.revoked_at is None:
-                    await store.set_revoked(connection, token.id, self._now(), by, reason)
-                    await self._audit(connection, "token_revoked", token, {"by": by, "reason": reason})
+                    await self._revoke(connection, token, reason, by)
             revoked = [await store.by_id(connection, token_id) for token_id in found if found[token_id]]
         if missing := [token_id for token_id, token in found.items() if token is None]:
             others = "; the others are revoked" if revoked else ""
-            raise ServiceError(f"there is no token {', '.join(missing)}{others}")
+            raise NotFoundError(f"there is no token {', '.join(missing)}{others}")
         return [token for token in revoked if token]
+
+    async def revoke_all(self, account: str, reason: str | None, *, by: Author) -> int:
+        """End all tokens of an account that still open something; return how many there were."""
+        reason = _checked_reason(reason)
+        async with self._database.writing() as connection:
+            now = self._clock()
+            tokens = [
+                token
+                for status in (Status.ACTIVE, Status.PENDING)
+                for token in await store.matching(connection, TokenQuery(account, status), now)
+            ]
+            for token in tokens:
+                await self._revoke(connection, token, reason, by)
+        return len(tokens)
+
+    async def revoke_found(self, secret: str, note: str | None, *, by: Author) -> None:
+        """End the token with a secret that somebody found; the owner sees the note.
+
+        The same whether there is one or not, and whether it had ended before.
+        """
+        note = _checked_reason(note)
+        if not is_well_formed(secret):
+            return
+        async with self._database.writing() as connection:
+            found = await store.by_digest(connection, digest_of(secret))
+            if found and found[0].revoked_at is None:
+                await self._revoke(connection, found[0], f"found: {note}" if note else "found", by)
 
     async def find(self, secret: str) -> tuple[Token, Account] | None:
         """Return the token with this secret and its owner, as they are now, whatever their state.
@@ -136,87 +223,109 @@ class Tokens:
         async with self._database.reading() as connection:
             return await store.by_digest(connection, digest_of(secret))
 
-    def _with_facts(self, token: Token, facts: TokenFacts, now: datetime) -> Token:
-        """Return the token with what is given in place of what was; raises ServiceError."""
-        try:
-            changes = self._read(facts, now)
-        except ValueError as error:
-            raise ServiceError(str(error)) from None
-        changed = replace(token, **changes)
-        if changed.not_before and changed.expires_at and changed.not_before >= changed.expires_at:
-            raise ServiceError("the token would end before it begins to be valid")
-        return changed
+    async def _create(
+        self,
+        connection: AsyncConnection,
+        account: str,
+        facts: TokenFacts,
+        by: Author,
+    ) -> tuple[str, Token]:
+        now = self._now()
+        secret = make_secret()
+        # What is missing is judged as what is empty, but for the expiry, which has a default.
+        facts = replace(
+            facts,
+            name=facts.name or "",
+            scopes=facts.scopes or (),
+            expires=self._rules.lifetimes.default_lifetime if facts.expires is None else facts.expires,
+        )
+        owner = await _owner(connection, account)
+        token = self._rules.with_facts(
+            Token(make_id(), account, now, hint_of(secret)), facts, owner, now
+        )
+        check_within(token, by.maker)
+        while await store.by_id(connection, token.id):
+            token = replace(token, id=make_id())
+        await store.insert(connection, token, digest_of(secret))
+        await self._audit(connection, "token_created", token, by, facts_of(token))
+        return secret, token
 
-    def _read(self, facts: TokenFacts, now: datetime) -> dict[str, Any]:
-        changes: dict[str, Any] = {}
-        if facts.name is not None:
-            changes["name"] = checked_text(facts.name, "a token's name")
-        if facts.scopes is not None:
-            changes["scopes"] = scopes.checked_scopes(facts.scopes, self._catalogue)
-        if facts.expires is not None:
-            changes["expires_at"] = expiry_of(facts.expires, now, self._lifetimes.longest_lifetime)
-        if facts.not_before is not None:
-            changes["not_before"] = beginning_of(facts.not_before, now)
-        if facts.addresses is not None:
-            changes["addresses"] = _networks(facts.addresses)
-        return changes
+    async def _rotate(
+        self,
+        connection: AsyncConnection,
+        token_id: str,
+        by: Author,
+    ) -> tuple[str, Token]:
+        secret = make_secret()
+        before = await _existing(connection, token_id, by.confined_to)
+        check_not_over(before, self._clock())
+        check_not_itself(before, by.maker)
+        check_within(before, by.maker)
+        await store.set_digest(connection, token_id, digest_of(secret), hint_of(secret))
+        await self._audit(connection, "token_rotated", before, by, {})
+        return secret, replace(before, hint=hint_of(secret))
+
+    async def _revoke(
+        self, connection: AsyncConnection, token: Token, reason: str | None, by: Author
+    ) -> None:
+        await store.set_revoked(connection, token.id, self._now(), by.name, reason)
+        await self._audit(connection, "token_revoked", token, by, {"reason": reason})
+
+    async def _once(
+        self,
+        account: str,
+        request: Request,
+        do: Callable[[AsyncConnection], Awaitable[tuple[str, Token]]],
+    ) -> tuple[str | None, Token]:
+        key, content = digest_of(request.key), digest_of(request.content)
+        async with self._database.writing() as connection:
+            now = self._clock()
+            await idempotency.delete_before(connection, now - KEYS_KEPT)
+            answered = await idempotency.answered(connection, account, key)
+            if answered is None:
+                secret, token = await do(connection)
+                await idempotency.insert(connection, account, Answered(key, content, token.id), now)
+                return secret, token
+            if answered.request != content:
+                raise ConflictError("this key came before, with another request; make up a new one")
+            return None, await _existing(connection, answered.token_id, account)
 
     def _now(self) -> datetime:
         """A token's own times have whole seconds, so that what is shown is what holds."""
         return self._clock().replace(microsecond=0)
 
     async def _audit(
-        self, connection: AsyncConnection, event: str, token: Token, details: Mapping[str, object]
+        self,
+        connection: AsyncConnection,
+        event: str,
+        token: Token,
+        by: Author,
+        details: Mapping[str, object],
     ) -> None:
-        entry = AuditEvent(self._clock(), event, account=token.account, token=token.id, details=details)
+        entry = by.did(event, self._clock(), token.account, token.id, details)
         await audit.insert(connection, [entry])
 
 
-async def _existing(connection: AsyncConnection, token_id: str) -> Token:
+async def _existing(connection: AsyncConnection, token_id: str, account: str | None = None) -> Token:
     token = await store.by_id(connection, token_id)
-    if token is None:
-        raise ServiceError(f"there is no token {token_id}; `token list --status all` shows them")
+    if token is None or account not in {None, token.account}:
+        raise NotFoundError(f"there is no token {token_id}", "`token list --status all` shows them")
     return token
 
 
-async def _check_owner(connection: AsyncConnection, name: str) -> None:
+async def _owner(connection: AsyncConnection, name: str) -> Account:
     account = await existing_account(connection, name)
     if account.disabled_at is not None:
-        raise ServiceError(f"the account {name} is disabled; `account enable {name}` changes that")
+        raise ServiceError(f"the account {name} is disabled", f"`account enable {name}` changes that")
+    return account
 
 
-def _check_not_over(token: Token, now: datetime) -> None:
-    """Nothing comes back to life."""
-    if token.status(now) in {Status.EXPIRED, Status.REVOKED}:
-        raise ServiceError(
-            f"the token {token.label} is {token.status(now)} and stays so; create another one"
-        )
+def _is_there_for(author: Author, token: Token) -> bool:
+    return author.confined_to in {None, token.account}
 
 
-def _check_not_undone(before: Token, after: Token, now: datetime) -> None:
-    """What has begun does not go back to its beginning."""
-    if before.status(now) is Status.ACTIVE and after.status(now) is Status.PENDING:
-        raise ServiceError(f"the token {before.label} is valid already; revoke it to end that")
-
-
-def _networks(texts: Sequence[str]) -> tuple[Network, ...] | None:
-    """Read a list of networks; `any` alone takes the limit away."""
-    if list(texts) == ["any"]:
-        return None
-    if any("%" in text for text in texts):
-        raise ValueError("an address with a zone (%) names this machine's own network cards")
+def _checked_reason(reason: str | None) -> str | None:
     try:
-        return tuple(ip_network(text) for text in texts) or None
+        return checked_text(reason, "a reason") if reason else None
     except ValueError as error:
-        raise ValueError(f"{error}; accepted: networks as 192.0.2.0/24, or any") from None
-
-
-def _facts_of(token: Token) -> dict[str, object]:
-    """What the audit keeps of a token's limits: plain JSON data."""
-    return {
-        "name": token.name,
-        "scopes": sorted(token.scopes),
-        "addresses": address_texts(token),
-        "not_before": time_text(token.not_before),
-        "expires_at": time_text(token.expires_at),
-    }
+        raise FactsError({"reason": str(error)}) from None

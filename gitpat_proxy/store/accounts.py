@@ -1,5 +1,6 @@
 """Queries on accounts."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -7,10 +8,18 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gitpat_proxy.access.model import Account
-from gitpat_proxy.store.tables import accounts
+from gitpat_proxy.store.tables import accounts, tokens
+
+COLUMNS: Sequence[sa.ColumnElement[Any]] = (
+    *(column for column in accounts.c if column.name != "password_hash"),
+    accounts.c.password_hash.is_not(None).label("has_password"),
+)
+"""What an account is made from. Nobody but a sign-in takes the hash out of the database."""
 
 
-async def insert(connection: AsyncConnection, account: Account) -> None:
+async def insert(
+    connection: AsyncConnection, account: Account, password_hash: str | None = None
+) -> None:
     """Raise DuplicateError, by way of the transaction, if the name is taken."""
     await connection.execute(
         accounts.insert().values(
@@ -19,20 +28,44 @@ async def insert(connection: AsyncConnection, account: Account) -> None:
             service=account.service,
             created_at=account.created_at,
             disabled_at=account.disabled_at,
+            password_hash=password_hash,
         )
     )
 
 
 async def named(connection: AsyncConnection, name: str) -> Account | None:
     """Return the account of that name."""
-    row = (await connection.execute(accounts.select().where(accounts.c.name == name))).first()
+    row = (await connection.execute(sa.select(*COLUMNS).where(accounts.c.name == name))).first()
     return account_of(row) if row else None
+
+
+async def password_hash(connection: AsyncConnection, name: str) -> str | None:
+    """Return the hash of the account's password; None if there is none, or no such account."""
+    query = sa.select(accounts.c.password_hash).where(accounts.c.name == name)
+    return (await connection.execute(query)).scalar_one_or_none()
 
 
 async def everyone(connection: AsyncConnection) -> list[Account]:
     """Return all accounts by name."""
-    rows = await connection.execute(accounts.select().order_by(accounts.c.name))
+    rows = await connection.execute(sa.select(*COLUMNS).order_by(accounts.c.name))
     return [account_of(row) for row in rows]
+
+
+async def page(
+    connection: AsyncConnection, search: str, after: str, limit: int
+) -> list[tuple[Account, int]]:
+    """Return accounts by name, each with the number of its tokens.
+
+    Those whose name has `search` in it and comes behind `after`.
+    """
+    count = sa.select(sa.func.count()).where(tokens.c.account_id == accounts.c.id).scalar_subquery()
+    query = (
+        sa.select(*COLUMNS, count.label("tokens"))
+        .where(accounts.c.name > after, accounts.c.name.icontains(search, autoescape=True))
+        .order_by(accounts.c.name)
+        .limit(limit)
+    )
+    return [(account_of(row), row.tokens) for row in await connection.execute(query)]
 
 
 async def set_disabled(connection: AsyncConnection, name: str, at: datetime | None) -> None:
@@ -40,7 +73,14 @@ async def set_disabled(connection: AsyncConnection, name: str, at: datetime | No
     await connection.execute(accounts.update().where(accounts.c.name == name).values(disabled_at=at))
 
 
-def account_of(row: sa.Row[Any], prefix: str = "") -> Account:
+async def set_password_hash(connection: AsyncConnection, name: str, value: str) -> None:
+    """Put another password's hash in place of the old one."""
+    await connection.execute(
+        accounts.update().where(accounts.c.name == name).values(password_hash=value)
+    )
+
+
+def account_of(row: sa.Row[*tuple[Any, ...]], prefix: str = "") -> Account:
     """Read an account from a row whose columns' names begin with `prefix`."""
     values = row._mapping
     return Account(
@@ -49,4 +89,10 @@ def account_of(row: sa.Row[Any], prefix: str = "") -> Account:
         service=values[f"{prefix}service"],
         created_at=values[f"{prefix}created_at"],
         disabled_at=values[f"{prefix}disabled_at"],
+        has_password=values[f"{prefix}has_password"],
     )
+
+
+def id_of(name: str) -> sa.ScalarSelect[int]:
+    """Return the expression for an account's row id."""
+    return sa.select(accounts.c.id).where(accounts.c.name == name).scalar_subquery()

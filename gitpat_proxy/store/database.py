@@ -26,6 +26,7 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self.path = Path(url.removeprefix("sqlite:///"))
+        self._writing = asyncio.Lock()
         self.engine: AsyncEngine = create_async_engine(
             # mode=rw: a file that is gone is an error, and no new one that everybody can read.
             sa.URL.create(
@@ -48,8 +49,13 @@ class Database:
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncConnection]:
-        """Commit at the end, roll back on an exception; raises DatabaseError or DuplicateError."""
-        async with _sentences(self.path), self.engine.begin() as connection:
+        """Commit at the end, roll back on an exception; raises DatabaseError or DuplicateError.
+
+        SQLite has one writer at a time; those of this process wait here for each other, without a
+        connection, of which readers would soon find none.
+        """
+        waiting = _turn(self._writing, self.path)
+        async with waiting, _sentences(self.path), self.engine.begin() as connection:
             yield connection
 
     async def __aenter__(self) -> Self:
@@ -74,6 +80,18 @@ def _begin(connection: sa.Connection) -> None:
     """
     if not connection.get_execution_options().get("reading"):
         connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+@asynccontextmanager
+async def _turn(lock: asyncio.Lock, path: Path) -> AsyncIterator[None]:
+    try:
+        await asyncio.wait_for(lock.acquire(), BUSY_SECONDS)
+    except TimeoutError:
+        raise DatabaseError(f"the database {path} does not answer in time") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @asynccontextmanager

@@ -2,10 +2,11 @@
 
 import os
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from gitpat_proxy.store.errors import DatabaseError
 
@@ -25,7 +26,7 @@ class FileGuard:
         sa.event.listen(engine, "checkout", self._before_using)
         sa.event.listen(engine, "checkin", self._after_using)
 
-    def _before_connecting(self, _dialect: object, record: Any, *_: object) -> None:  # noqa: ANN401
+    def _before_connecting(self, _dialect: object, record: ConnectionPoolEntry, *_: object) -> None:
         """Look before it is opened: what takes its place meanwhile is then noticed at the next use."""
         if not os.access(self._path, os.R_OK | os.W_OK) or self._path.is_dir():
             # A thread of aiosqlite that fails to open it may outlive the event loop, and says so.
@@ -39,11 +40,11 @@ class FileGuard:
             )
         record.info["file"] = now
 
-    def _before_using(self, _connection: object, record: Any, _proxy: object) -> None:  # noqa: ANN401
+    def _before_using(self, _connection: object, record: ConnectionPoolEntry, _proxy: object) -> None:
         if record.info["file"] != self._identity():
             raise DisconnectionError
 
-    def _after_using(self, _connection: object, record: Any) -> None:  # noqa: ANN401 - the pool's own
+    def _after_using(self, _connection: object, record: ConnectionPoolEntry) -> None:
         if record.info.get("file") == self._identity():
             self._last_used = self._identity(), self._identity("-wal")
 

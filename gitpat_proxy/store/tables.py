@@ -1,13 +1,13 @@
 """The tables, as the newest migration leaves them."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 import sqlalchemy as sa
 
-REVISION = "0001"
-"""The newest migration: what the code needs the database to be at."""
+from gitpat_proxy.access.moment import microseconds_of, moment_of
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+REVISION = "0002"
+"""The newest migration: what the code needs the database to be at."""
 
 
 class UtcTime(sa.TypeDecorator[datetime]):
@@ -18,11 +18,11 @@ class UtcTime(sa.TypeDecorator[datetime]):
 
     def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> int | None:
         del dialect
-        return None if value is None else (value - _EPOCH) // timedelta(microseconds=1)
+        return None if value is None else microseconds_of(value)
 
     def process_result_value(self, value: int | None, dialect: sa.Dialect) -> datetime | None:
         del dialect
-        return None if value is None else _EPOCH + timedelta(microseconds=value)
+        return None if value is None else moment_of(value)
 
 
 metadata = sa.MetaData()
@@ -38,6 +38,7 @@ accounts = sa.Table(
     sa.Column("service", sa.Boolean, nullable=False),
     sa.Column("created_at", UtcTime, nullable=False),
     sa.Column("disabled_at", UtcTime),
+    sa.Column("password_hash", sa.Text),
     sa.UniqueConstraint("name", name="accounts_name_unique"),
 )
 
@@ -65,7 +66,78 @@ tokens = sa.Table(
     sa.Column("revoked_by", sa.Text),
     sa.Column("revoked_reason", sa.Text),
     sa.UniqueConstraint("digest", name="tokens_digest_unique"),
-    sa.Index("tokens_by_account", "account_id"),
+    sa.Index("tokens_by_account", "account_id", "created_at", "id"),
+    sa.Index("tokens_by_time", "created_at", "id"),
+)
+
+token_uses = sa.Table(
+    "token_uses",
+    metadata,
+    sa.Column("token_id", sa.Text, primary_key=True),
+    sa.Column("day", sa.Integer, primary_key=True),
+    sa.Column("uses", sa.Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""How often a token was used on a day, counted from 1970, in UTC."""
+
+idempotency_keys = sa.Table(
+    "idempotency_keys",
+    metadata,
+    sa.Column(
+        "account_id", _row_id, sa.ForeignKey("accounts.id", name="key_account_exists"), primary_key=True
+    ),
+    sa.Column("key", sa.LargeBinary, primary_key=True),
+    sa.Column("request", sa.LargeBinary, nullable=False),
+    sa.Column("token_id", sa.Text, nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Index("idempotency_keys_by_time", "created_at"),
+)
+"""Digests of the keys and requests that have been answered, with the token that each is about."""
+
+sessions = sa.Table(
+    "sessions",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column(
+        "account_id",
+        _row_id,
+        sa.ForeignKey("accounts.id", name="sessions_account_exists"),
+        nullable=False,
+    ),
+    sa.Column("digest", sa.LargeBinary, nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Column("last_seen_at", UtcTime, nullable=False),
+    sa.Column("authenticated_at", UtcTime, nullable=False),
+    sa.Column("address", sa.Text, nullable=False),
+    sa.Column("browser", sa.Text, nullable=False),
+    sa.Column("by_header", sa.Boolean, nullable=False),
+    sa.UniqueConstraint("digest", name="sessions_digest_unique"),
+    sa.Index("sessions_by_account", "account_id", "created_at"),
+    sa.Index("sessions_by_time", "created_at"),
+)
+
+known_devices = sa.Table(
+    "known_devices",
+    metadata,
+    sa.Column("digest", sa.LargeBinary, primary_key=True),
+    sa.Column(
+        "account_id",
+        _row_id,
+        sa.ForeignKey("accounts.id", name="devices_account_exists"),
+        nullable=False,
+    ),
+    sa.Column("seen_at", UtcTime, nullable=False),
+    sa.Index("known_devices_by_time", "seen_at"),
+)
+"""Browsers from which somebody has signed in before."""
+
+failed_sign_ins = sa.Table(
+    "failed_sign_ins",
+    metadata,
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("failures", sa.Integer, nullable=False),
+    sa.Column("last_at", UtcTime, nullable=False),
+    sa.Index("failed_sign_ins_by_time", "last_at"),
 )
 
 audit = sa.Table(
@@ -80,8 +152,12 @@ audit = sa.Table(
     sa.Column("address", sa.Text),
     sa.Column("request", sa.Text),
     sa.Column("details", sa.JSON, nullable=False),
+    sa.Column("kind", sa.Text),
     sa.Index("audit_by_time", "at"),
     sa.Index("audit_by_token", "token", "at"),
     sa.Index("audit_by_account", "account", "at"),
     sa.Index("audit_by_repository", "repository", "at"),
+    sa.Index("audit_by_kind", "kind", "at"),
+    sa.Index("audit_by_token_and_kind", "token", "kind", "at"),
+    sa.Index("audit_by_account_and_kind", "account", "kind", "at"),
 )

@@ -1,31 +1,31 @@
-"""Queries on tokens. What a state means is not decided here."""
+"""Queries on tokens."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from ipaddress import ip_network
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gitpat_proxy.access.model import Account, Token
+from gitpat_proxy.access.model import Account, Status, Token, TokenQuery
 from gitpat_proxy.access.representation import address_texts
-from gitpat_proxy.store.accounts import account_of
-from gitpat_proxy.store.tables import accounts, tokens
+from gitpat_proxy.store.accounts import COLUMNS, account_of, id_of
+from gitpat_proxy.store.tables import accounts, token_uses, tokens
 
 _token_columns = [column for column in tokens.c if column.name not in {"account_id", "digest"}]
 _with_account = sa.select(
-    *_token_columns, *(column.label(f"account_{column.name}") for column in accounts.c)
+    *_token_columns, *(column.label(f"account_{column.name}") for column in COLUMNS)
 ).join_from(tokens, accounts)
 
 
 async def insert(connection: AsyncConnection, token: Token, digest: bytes) -> None:
     """Raise DuplicateError, by way of the transaction, if the id is taken."""
-    owner = sa.select(accounts.c.id).where(accounts.c.name == token.account).scalar_subquery()
     await connection.execute(
         tokens.insert().values(
             id=token.id,
-            account_id=owner,
+            account_id=id_of(token.account),
             digest=digest,
             hint=token.hint,
             created_at=token.created_at,
@@ -83,12 +83,57 @@ async def by_digest(connection: AsyncConnection, digest: bytes) -> tuple[Token, 
     return (_token_of(row), account_of(row, "account_")) if row else None
 
 
-async def of_account(connection: AsyncConnection, account: str | None) -> list[Token]:
-    """Return the tokens of one account, or all, oldest first."""
-    query = _with_account.order_by(tokens.c.created_at, tokens.c.id)
-    if account is not None:
-        query = query.where(accounts.c.name == account)
-    return [_token_of(row) for row in await connection.execute(query)]
+async def names(connection: AsyncConnection, token_ids: Sequence[str]) -> dict[str, str]:
+    """Return the names of the tokens that are there, by their ids."""
+    query = sa.select(tokens.c.id, tokens.c.name).where(tokens.c.id.in_(token_ids))
+    return {row.id: row.name for row in await connection.execute(query)}
+
+
+async def matching(connection: AsyncConnection, wanted: TokenQuery, now: datetime) -> list[Token]:
+    """Return tokens, the newest first."""
+    query = _with_account.order_by(tokens.c.created_at.desc(), tokens.c.id.desc())
+    if wanted.account is not None:
+        query = query.where(tokens.c.account_id == id_of(wanted.account))
+    if wanted.status is not None:
+        query = query.where(*_conditions(wanted.status, now))
+    if wanted.search:
+        columns = (tokens.c.name, tokens.c.id, tokens.c.hint)
+        query = query.where(sa.or_(*(c.icontains(wanted.search, autoescape=True) for c in columns)))
+    if wanted.before is not None:
+        place = (tokens.c.created_at, tokens.c.id)
+        before = sa.tuple_(*wanted.before, types=[column.type for column in place])
+        query = query.where(sa.tuple_(*place) < before)
+    return [_token_of(row) for row in await connection.execute(query.limit(wanted.limit))]
+
+
+def _conditions(status: Status, now: datetime) -> list[sa.ColumnElement[bool]]:
+    """`Token.status` in SQL, so that ten thousand tokens need not be read to show fifty."""
+    if status is Status.REVOKED:
+        return [tokens.c.revoked_at.is_not(None)]
+    alive = tokens.c.revoked_at.is_(None)
+    is_over = sa.func.coalesce(tokens.c.expires_at <= now, sa.false())
+    if status is Status.EXPIRED:
+        return [alive, is_over]
+    is_to_come = sa.func.coalesce(tokens.c.not_before > now, sa.false())
+    return [alive, sa.not_(is_over), is_to_come if status is Status.PENDING else sa.not_(is_to_come)]
+
+
+async def add_uses(connection: AsyncConnection, uses: Iterable[tuple[str, int, int]]) -> None:
+    """Count token id, day since 1970, number of uses; at least one."""
+    new = upsert(token_uses)
+    statement = new.on_conflict_do_update(
+        index_elements=["token_id", "day"], set_={"uses": token_uses.c.uses + new.excluded.uses}
+    )
+    rows = [{"token_id": token_id, "day": day, "uses": number} for token_id, day, number in uses]
+    await connection.execute(statement, rows)
+
+
+async def uses_since(
+    connection: AsyncConnection, token_ids: Sequence[str], day: int
+) -> list[tuple[str, int, int]]:
+    """Return token id, day and number of uses, from that day on."""
+    query = sa.select(token_uses).where(token_uses.c.token_id.in_(token_ids), token_uses.c.day >= day)
+    return [(row.token_id, row.day, row.uses) for row in await connection.execute(query)]
 
 
 def _editable(token: Token) -> dict[str, object]:

@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Awaitable, Callable
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from gitpat_proxy.store.database import Database, check_revision
 from gitpat_proxy.store.errors import DatabaseError
@@ -31,6 +31,11 @@ async def _usable(database: Database) -> bool:
     except DatabaseError:
         return False
     return True
+
+
+async def to_the_pages(_request: web.Request) -> web.Response:
+    """Answer for the address that is no repository's, and that people type into a browser."""
+    return web.Response(status=303, headers={hdrs.LOCATION: "/-/"})
 
 
 async def nothing_here(_request: web.Request) -> web.Response:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitpat_proxy.access.address import client_address
+from gitpat_proxy.access.address import client_address, is_within, network_of
 
 LOOPBACK, INNER, INNER6 = "127.0.0.1/32", "10.0.0.0/8", "fd00::/8"
 
@@ -79,3 +79,42 @@ def test_what_an_untrusted_peer_writes_never_matters(forwarded_for: list[str]) -
 @given(st.lists(st.text(alphabet="0123456789abcdef.:,% []")))
 def test_what_a_trusted_proxy_writes_is_read_or_left_out(forwarded_for: list[str]) -> None:
     assert client_address("127.0.0.1", forwarded_for, [ip_network(LOOPBACK)]) is not None
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("192.0.2.7", "192.0.2.7/32"),
+        ("0.0.0.0", "0.0.0.0/32"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2:ffff:ffff:ffff:ffff", "2001:db8:1:2::/64"),
+        ("2001:db8:1:3::", "2001:db8:1:3::/64"),
+        ("::1", "::/64"),
+    ],
+)
+def test_a_sender_is_an_ipv4_address_or_64_bits_of_an_ipv6_address(address: str, network: str) -> None:
+    assert network_of(ip_address(address)) == ip_network(network)
+
+
+@pytest.mark.parametrize(
+    ("peer", "within"),
+    [
+        ("10.0.0.0", True),
+        ("10.255.255.255", True),
+        ("9.255.255.255", False),
+        ("11.0.0.0", False),
+        ("::ffff:10.1.2.3", True),
+        ("::ffff:11.1.2.3", False),
+        ("fd00::1", True),
+        ("fd00::1%eth0", True),
+        ("fe80::1", False),
+        (None, False),
+        ("", False),
+        ("10.0.0.1, 192.0.2.1", False),
+        ("10.0.0.1:80", False),
+        ("host", False),
+    ],
+)
+def test_who_is_within_the_networks(peer: str | None, within: bool) -> None:
+    assert is_within(peer, [ip_network(INNER), ip_network(INNER6)]) is within
+    assert not is_within(peer, [])

@@ -16,7 +16,13 @@ FACTS: dict[Code, tuple[int, dict[str, object]]] = {
     Code.ADDRESS_DENIED: (401, {"token": "<token>", "address": "<address>"}),
     Code.SCOPE_MISSING: (
         401,
-        {"token": "<token>", "scopes": "<scopes>", "service": "<service>", "needed": "<needed>"},
+        {
+            "token": "<token>",
+            "token_id": "<id>",
+            "scopes": "<scopes>",
+            "service": "<service>",
+            "needed": "<needed>",
+        },
     ),
     Code.REPOSITORY_NOT_FOUND: (404, {"repository": "<repository>"}),
     Code.DUMB_PROTOCOL_OFF: (404, {}),
@@ -43,7 +49,9 @@ def test_every_code_has_its_status_and_a_sentence_that_tells_the_facts(code: Cod
     status, facts = FACTS[code]
     refusal = refuse(code, **facts)
     assert (refusal.code, refusal.status) == (code, status)
-    assert all(str(value) in refusal.sentence for value in facts.values())
+    told = f"{refusal.sentence} {refusal.page}"
+    assert all(str(value) in told for value in facts.values())
+    assert "<id>" not in refusal.sentence
     assert refusal.sentence.endswith(".")
     assert not {"{", "}", "\n"} & set(refusal.sentence)
     assert refusal.challenges == (status == 401)
@@ -57,6 +65,15 @@ def test_a_sentence_without_its_facts_is_never_told(code: Code) -> None:
     for missing in facts.keys() - {"retry_after", "allow"}:
         with pytest.raises(KeyError):
             refuse(code, **{name: value for name, value in facts.items() if name != missing})
+
+
+def test_a_page_is_named_where_the_person_can_do_something() -> None:
+    pages = {code: refuse(code, **facts).page for code, (_, facts) in FACTS.items()}
+    assert {code for code, page in pages.items() if page is None} == {
+        code for code, (status, _) in FACTS.items() if status != 401
+    } | {Code.ACCOUNT_DISABLED}
+    assert {page for page in pages.values() if page and not page.startswith("/-/tokens")} == set()
+    assert pages[Code.SCOPE_MISSING] == "/-/tokens/<id>/edit"
 
 
 def test_facts_are_taken_as_they_are() -> None:

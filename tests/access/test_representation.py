@@ -3,10 +3,18 @@
 import json
 from datetime import UTC, datetime, timedelta, timezone
 from ipaddress import ip_network
+from typing import Any
 
 import pytest
 
-from gitpat_proxy.access.representation import account_object, time_text, token_object
+from gitpat_proxy.access.model import AuditEvent
+from gitpat_proxy.access.representation import (
+    account_object,
+    event_object,
+    time_text,
+    token_object,
+    version_of,
+)
 from tests.access.examples import NOW, a_token, an_account
 
 HOUR = timedelta(hours=1)
@@ -87,7 +95,50 @@ def test_an_account() -> None:
         ("name", "alice"),
         ("administrator", False),
         ("service", False),
+        ("has_password", False),
         ("created_at", "2026-03-14T15:09:26Z"),
         ("disabled_at", None),
     ]
     assert account_object(an_account(disabled_at=NOW))["disabled_at"] == "2026-03-14T15:09:26Z"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"name": "Other"},
+        {"scopes": frozenset({"code:write"})},
+        {"addresses": ()},
+        {"addresses": (ip_network("192.0.2.0/24"),)},
+        {"not_before": NOW},
+        {"expires_at": NOW + HOUR},
+        {"hint": "gpat_…abcd"},
+        {"revoked_at": NOW},
+    ],
+)
+def test_a_change_changes_the_version(changes: dict[str, Any]) -> None:
+    assert version_of(a_token(**changes)) != version_of(a_token())
+    assert version_of(a_token(**changes)) == version_of(a_token(**changes))
+
+
+def test_a_use_does_not_change_the_version() -> None:
+    used = a_token(last_used_at=NOW, last_used_from="192.0.2.1")
+    assert version_of(used) == version_of(a_token())
+    scopes = ["a", "b", "c"]
+    assert version_of(a_token(scopes=frozenset(scopes))) == version_of(
+        a_token(scopes=frozenset(reversed(scopes)))
+    )
+
+
+def test_an_event_of_the_audit_is_shown_as_json() -> None:
+    event = AuditEvent(NOW, "push", "alice", "t-1", "team/app", "192.0.2.1", "r-1", {"updates": []})
+    assert event_object(7, event) == {
+        "id": 7,
+        "at": "2026-03-14T15:09:26Z",
+        "event": "push",
+        "account": "alice",
+        "token": "t-1",
+        "repository": "team/app",
+        "address": "192.0.2.1",
+        "request": "r-1",
+        "details": {"updates": []},
+    }

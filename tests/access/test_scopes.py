@@ -2,10 +2,18 @@
 
 import pytest
 
-from gitpat_proxy.access.scopes import BUILT_IN, catalogue_problem, checked_scopes, granted_by
+from gitpat_proxy.access.scopes import (
+    BUILT_IN,
+    catalogue_problem,
+    checked_scopes,
+    granted_by,
+    scopes_of,
+)
 from gitpat_proxy.git.operation import SCOPE_OF_DUMB, SCOPE_OF_SERVICE
+from tests.access.examples import an_account
 
 CATALOGUE = {"work_items:read": "Work items (read)", "wiki": "Wiki"}
+KNOWN = ["wiki", "code:write", "work_items:read", "code:read"]
 
 
 @pytest.mark.parametrize(
@@ -18,6 +26,10 @@ CATALOGUE = {"work_items:read": "Work items (read)", "wiki": "Wiki"}
         (["work_items:read"], ["work_items:read"]),
         (["work_items:write"], ["work_items:write"]),
         (["wiki", "code:write"], ["code:read", "code:write", "wiki"]),
+        (["tokens:read"], ["tokens:read"]),
+        (["tokens:write"], ["tokens:read", "tokens:write"]),
+        (["tokens:introspect"], ["tokens:introspect"]),
+        (["admin"], ["admin"]),
     ],
 )
 def test_a_scope_grants_itself_and_what_it_includes(scopes: list[str], granted: list[str]) -> None:
@@ -30,7 +42,7 @@ def test_every_operation_needs_a_scope_that_there_is() -> None:
 
 @pytest.mark.parametrize("asked", [["code:read"], ["wiki"], ["code:write", "work_items:read", "wiki"]])
 def test_known_scopes_are_accepted(asked: list[str]) -> None:
-    assert checked_scopes(asked, CATALOGUE) == set(asked)
+    assert checked_scopes(asked, KNOWN) == set(asked)
 
 
 @pytest.mark.parametrize(
@@ -48,8 +60,29 @@ def test_known_scopes_are_accepted(asked: list[str]) -> None:
 )
 def test_other_scopes_are_refused_with_what_is_accepted(asked: list[str], sentence: str) -> None:
     with pytest.raises(ValueError, match=r".") as caught:
-        checked_scopes(asked, CATALOGUE)
+        checked_scopes(asked, KNOWN)
     assert str(caught.value).startswith(sentence)
+
+
+EVERYBODYS = {"code:read", "code:write", "tokens:read", "tokens:write", "work_items:read", "wiki"}
+
+
+@pytest.mark.parametrize(
+    ("administrator", "service", "more"),
+    [
+        (False, False, set()),
+        (True, False, {"admin"}),
+        (False, True, {"tokens:introspect"}),
+        (True, True, {"admin", "tokens:introspect"}),
+    ],
+)
+def test_what_an_account_is_decides_what_its_tokens_may_have(
+    administrator: bool, service: bool, more: set[str]
+) -> None:
+    found = scopes_of(an_account(administrator=administrator, service=service), CATALOGUE)
+    assert found.keys() == EVERYBODYS | more
+    assert found["wiki"] == "Wiki"
+    assert all(found.values())
 
 
 @pytest.mark.parametrize("name", ["work_items:read", "wiki", "a:b:c", "a.b-c_d:e1", "codes:x", "code"])

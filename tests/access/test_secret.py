@@ -95,6 +95,13 @@ def test_the_digest_is_sha_256_of_the_whole_text() -> None:
     assert digest_of(secret) == hashlib.sha256(secret.encode()).digest()
 
 
+def test_what_came_as_bytes_that_are_no_text_has_a_digest_too() -> None:
+    """A cookie or a header may hold any bytes; aiohttp gives them as surrogates."""
+    texts = [b"\xff", b"\xfe", b"?", b"\xc3\xbf"]
+    digests = {digest_of(text.decode("utf-8", "surrogateescape")) for text in texts}
+    assert len(digests) == len(texts)
+
+
 def test_the_hint_shows_the_last_four_characters_alone() -> None:
     secret = a_secret()
     assert hint_of(secret) == "gpat_…" + secret[-4:]

@@ -158,6 +158,14 @@ def test_what_git_makes_is_found(tmp_path: Path) -> None:
     assert git_directory(tmp_path / "root", ("work",)) == "work/.git"
 
 
+@pytest.mark.parametrize("inside", [".", ".git"])
+async def test_check_tells_a_repository_from_a_folder_of_them(tmp_path: Path, inside: str) -> None:
+    bare(tmp_path / "app" / inside)
+    found = await HttpBackend(tmp_path / "app", "example.org").check()
+    assert not found.ok
+    assert found.detail == f"it is itself a repository; name the folder {tmp_path}"
+
+
 async def test_check_has_git_read_a_repository(tmp_path: Path) -> None:
     backend = HttpBackend(tmp_path, "localhost")
     empty = await backend.check()

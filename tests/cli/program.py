@@ -62,3 +62,31 @@ def run_each(proxy: Proxy | None, commands: Sequence[Sequence[str]]) -> list[Run
     """Run independent commands, some at once, to save time."""
     with ThreadPoolExecutor(3) as pool:
         return list(pool.map(lambda arguments: run(proxy, *arguments), commands))
+
+
+def paste(proxy: Proxy, *arguments: str, text: str, prompt: str) -> tuple[Run, str]:
+    """Run a command in a terminal, type a line once it asks; return also what the terminal showed."""
+    terminal, other_end = os.openpty()
+    with subprocess.Popen(
+        [PROGRAM, "--config", str(proxy.config_file), *arguments],
+        stdin=other_end,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    ) as process:
+        assert process.stderr is not None
+        asked = b""
+        while prompt.encode() not in asked:
+            read = os.read(process.stderr.fileno(), 1000)
+            assert read, f"it asked nothing but {asked!r}"
+            asked += read
+        os.write(terminal, f"{text}\n".encode())
+        out, err = process.communicate(timeout=60)
+    os.set_blocking(terminal, False)
+    try:
+        shown = os.read(terminal, 10_000).decode()
+    except BlockingIOError:
+        shown = ""
+    os.close(other_end)
+    os.close(terminal)
+    return Run(process.returncode, out.decode(), (asked + err).decode()), shown

@@ -1,6 +1,8 @@
 """`gitpat-proxy check`: a line for every part, and 1 as soon as one fails."""
 
+import errno
 import json
+import socket
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -11,6 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
+from gitpat_proxy.cli.check import cannot_listen
+from gitpat_proxy.config.values import ListenAddress
 from tests.cli.program import Run, run
 from tests.support.git import make_repository
 from tests.support.proxy import Proxy, free_port
@@ -83,10 +87,13 @@ def test_an_installation_that_works(proxy: Proxy, certificates: Path, upstream: 
     said = lines(found)
     assert {word for word, _ in said.values()} == {"ok"}
     certificate = f"certificate {certificates}/cert.pem"
-    assert list(said) == ["configuration", "git", "database", certificate, "route /", "route /other"]
+    listen = f"listen 127.0.0.1:{proxy.port}"
+    first = ["configuration", "git", "database", listen]
+    assert list(said) == [*first, certificate, "route /", "route /other"]
     assert said["configuration"][1] == str(proxy.config_file)
     assert "(at least 2.30), /" in said["git"][1]
     assert said["database"][1] == f"sqlite:///{proxy.folder}/gitpat.db, schema up to date"
+    assert said[listen][1] == "nothing listens there yet"
     assert said[certificate][1].startswith("fits its key, valid until 20")
     assert said["route /"][1].endswith("repositories: 1 repositories, team/app.git can be read")
     assert said["route /other"][1] == f"upstream {upstream}/404: it answers (404)"
@@ -106,8 +113,10 @@ def test_every_part_that_fails_has_its_line(proxy: Proxy, certificates: Path, up
             {"path": "/401", "upstream": f"{upstream}/401"},
             {"path": "/500", "upstream": f"{upstream}/500"},
             {"path": "/ca", "upstream": upstream, "upstream_ca_file": "key.pem"},
+            {"path": "/itself", "repositories": "damaged/app.git"},
             {"path": "/empty", "repositories": "repositories"},
         ],
+        listen=[f"192.0.2.1:{proxy.port}", f"nowhere.invalid:{proxy.port}"],
     )
     found = run(proxy, "check")
     assert found.code == 1
@@ -123,6 +132,27 @@ def test_every_part_that_fails_has_its_line(proxy: Proxy, certificates: Path, up
     assert details["route /401"].endswith("it refuses the credentials of this route (401)")
     assert details["route /500"].endswith("it answers (500)")
     assert details["route /ca"]
+    assert details["route /itself"].endswith(
+        f"it is itself a repository; name the folder {broken.parent}"
+    )
+    here = "can't listen there: cannot assign requested address; `listen` names where"
+    assert details[f"listen 192.0.2.1:{proxy.port}"] == here
+    assert details[f"listen nowhere.invalid:{proxy.port}"].startswith("can't listen there: ")
+
+
+def test_addresses_that_are_taken_or_that_only_the_server_may_take_are_no_fault(proxy: Proxy) -> None:
+    """The same is seen while gitpat-proxy serves, and where its unit gives it a capability."""
+    with socket.create_server(("127.0.0.1", proxy.port)):
+        configure(proxy, listen=[f"127.0.0.1:{proxy.port}", f"unix:{proxy.folder}/socket"])
+        said = lines(run(proxy, "check"))
+    assert said[f"listen 127.0.0.1:{proxy.port}"] == (
+        "ok",
+        "something listens there already; is gitpat-proxy running?",
+    )
+    assert [part for part in said if "unix" in part] == []
+    refused = cannot_listen(ListenAddress("127.0.0.1", 80), OSError(errno.EACCES, "Permission denied"))
+    assert refused.ok
+    assert "CAP_NET_BIND_SERVICE" in refused.detail
 
 
 def test_a_certificate_that_has_expired_fails(proxy: Proxy, certificates: Path) -> None:

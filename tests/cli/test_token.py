@@ -4,12 +4,12 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from gitpat_proxy.access.model import Token
+from gitpat_proxy.access.model import Author, Token
 from gitpat_proxy.access.secret import hint_of, is_well_formed, make_secret
 from gitpat_proxy.cli.context import Services
 from gitpat_proxy.config.loader import load
 from gitpat_proxy.services.tokens import TokenFacts, Tokens
-from tests.cli.program import Run, run
+from tests.cli.program import Run, paste, run
 from tests.support.proxy import Proxy
 from tests.support.secrets_seen import SEEN
 
@@ -107,13 +107,31 @@ def test_revoking_some_that_are_not_there_revokes_the_others_and_fails(proxy: Pr
     assert revoked["id"] == first.id
 
 
+def test_a_token_that_is_revoked_already_keeps_its_first_reason_and_it_is_said(proxy: Proxy) -> None:
+    _, token = proxy.make_token()
+    _, bare = proxy.make_token()
+    run(proxy, "token", "revoke", token.id, "--reason", "lost")
+    run(proxy, "token", "revoke", bare.id)
+    today = f"{datetime.now(UTC):%Y-%m-%d}"
+    again = run(proxy, "token", "revoke", token.id, bare.id, "--reason", "leaked")
+    assert (again.code, again.out) == (0, "")
+    assert again.err == (
+        f"The token {token.label} was revoked before, on {today}, with its first reason: lost.\n"
+        f"The token {bare.label} was revoked before, on {today}, with no reason.\n"
+    )
+    as_json = run(proxy, "token", "revoke", token.id, "--reason", "leaked", "--json")
+    [revoked] = json.loads(as_json.out)
+    assert revoked["revoked_reason"] == "lost"
+    assert as_json.err.count("\n") == 1
+
+
 def make_expired(proxy: Proxy) -> tuple[str, Token]:
     """Make a token of yesterday, by yesterday's clock."""
     yesterday = datetime.now(UTC) - timedelta(days=1)
 
     async def action(services: Services) -> tuple[str, Token]:
         past = Tokens(services.database, lambda: yesterday, load(proxy.config_file))
-        return await past.create("alice", TokenFacts("Old", ["code:read"], "1h"), by="test")
+        return await past.create("alice", TokenFacts("Old", ["code:read"], "1h"), by=Author("test"))
 
     secret, token = proxy.services(action)
     SEEN.secrets.add(secret)
@@ -139,14 +157,22 @@ def test_inspect_tells_whose_a_secret_is_and_whether_it_is_valid(proxy: Proxy) -
     code, shown, reason = inspected(proxy, old)
     assert (code, shown["valid"], reason, shown["status"]) == (1, False, "token_expired", "expired")
 
-    proxy.services(lambda services: services.accounts.disable("alice", by="ada"))
+    proxy.services(lambda services: services.accounts.disable("alice", by=Author("ada")))
     code, shown, reason = inspected(proxy, secret)
     assert (code, shown["valid"], reason, shown["status"]) == (1, False, "account_disabled", "active")
 
-    proxy.services(lambda services: services.tokens.revoke([token.id], "lost", by="ada"))
+    proxy.services(lambda services: services.tokens.revoke([token.id], "lost", by=Author("ada")))
     code, shown, reason = inspected(proxy, secret)
     assert (code, shown["valid"], reason, shown["status"]) == (1, False, "token_revoked", "revoked")
     assert shown["reason"].endswith(": lost.")
+
+
+def test_a_secret_that_is_pasted_is_not_shown(proxy: Proxy) -> None:
+    secret, token = proxy.make_token("code:read")
+    found, shown = paste(proxy, "token", "inspect", text=secret, prompt="Paste the secret")
+    assert found.code == 0
+    assert token.id in found.out
+    assert secret not in found.out + found.err + shown
 
 
 def test_inspect_of_what_is_no_token_says_the_same_for_all(proxy: Proxy) -> None:

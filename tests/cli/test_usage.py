@@ -1,8 +1,10 @@
 """Exit codes and errors: 0 done, 1 refused or failed with one line, 2 wrong usage."""
 
+import re
 from pathlib import Path
 
 from gitpat_proxy import __version__
+from gitpat_proxy.cli.database import outcome
 from tests.cli.program import run, run_each
 from tests.support.proxy import Proxy
 
@@ -12,10 +14,11 @@ WRONG = [
     (["token", "nonsense"], "No such command 'nonsense'"),
     (["--nonsense"], "No such option: --nonsense"),
     (["token", "create", "--name", "x"], "Missing option '--account'"),
-    (["token", "revoke"], "Missing argument 'ID...'"),
+    (["token", "revoke"], "Missing argument 'ID'"),
     (["token", "edit", "x"], "give at least one of --name, --scope, --expires, --not-before, --from"),
     (["token", "list", "--status", "x"], "'x' is not one of 'active', 'pending', 'expired'"),
     (["audit", "--since", "999999w"], "--since"),
+    (["audit", "--since", "5x"], "accepted: a number of m (minutes), h (hours), d (days) or w (weeks)"),
     (["demo", "--port", "0"], "--port"),
 ]
 # What can't be done, and the whole sentence.
@@ -33,7 +36,8 @@ REFUSED = [
     (["token", "revoke", "x", "y"], "there is no token x, y"),
     (
         ["token", "create", "--account", "alice", "--name", "x"],
-        "a token needs at least one scope; accepted: code:read, code:write, work_items:read",
+        "a token needs at least one scope; accepted: code:read, code:write, tokens:read, tokens:write, "
+        "work_items:read",
     ),
 ]
 
@@ -68,7 +72,7 @@ def test_help_and_version_need_no_configuration() -> None:
 
 
 def test_a_configuration_that_is_not_there_is_named(tmp_path: Path) -> None:
-    expected = "config.yaml:1: there is no such file; name one with --config or GITPAT_PROXY_CONFIG"
+    expected = "config.yaml: there is no such file; name one with --config or GITPAT_PROXY_CONFIG"
     assert run(None, "account", "list", folder=tmp_path).refusal == expected
 
 
@@ -100,5 +104,21 @@ def test_a_database_that_can_not_be_used_is_one_line(tmp_path: Path) -> None:
     path.unlink()
     made = run(proxy, "database", "upgrade")
     assert (made.code, made.out) == (0, "")
-    assert made.err == f"The database sqlite:///{path} is up to date.\n"
+    assert made.err == f"The database sqlite:///{path} is made.\n"
     assert run(proxy, "account", "list", "--json").json == []
+
+
+def test_an_upgrade_says_what_it_did(proxy: Proxy) -> None:
+    again = run(proxy, "database", "upgrade")
+    assert again.err == f"The database sqlite:///{proxy.folder}/gitpat.db was up to date already.\n"
+    assert outcome("0001", "0002") == "is upgraded from 0001 to 0002"
+
+
+def test_help_names_what_is_typed_and_not_the_programs_types() -> None:
+    commands = [["token", name, "--help"] for name in ("create", "edit", "list", "revoke")]
+    for found in run_each(None, [*commands, ["audit", "--help"]]):
+        options = found.out.partition("Options:")[2]
+        assert not re.search(r"<(list\[)?str\]?>", options), options
+    create = run(None, "token", "create", "--help").out
+    for option in ("--not-before TIME", "--from CIDR"):
+        assert re.search(rf"{option} .*\bany\.", create), option

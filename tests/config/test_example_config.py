@@ -11,7 +11,16 @@ import yaml
 from pydantic.fields import FieldInfo
 
 from gitpat_proxy.config.loader import load
-from gitpat_proxy.config.model import Config, Limits, RouteConfig, Section, Tls, TokenLifetimes
+from gitpat_proxy.config.model import (
+    Config,
+    HeaderSignIn,
+    Limits,
+    RouteConfig,
+    Section,
+    SignIn,
+    Tls,
+    TokenLifetimes,
+)
 
 EXAMPLE = Path(__file__).parents[2] / "config.example.yaml"
 TEXT = EXAMPLE.read_text()
@@ -24,6 +33,8 @@ SECTIONS: dict[str, type[Section]] = {
     "routes": RouteConfig,
     "tokens": TokenLifetimes,
     "limits": Limits,
+    "sign_in": SignIn,
+    "sign_in.header": HeaderSignIn,
 }
 
 
@@ -31,7 +42,9 @@ def sections_of(document: dict[str, Any]) -> Iterator[tuple[type[Section], dict[
     """Yield each section of a document with its model; all routes together are one."""
     yield Config, document
     for key, model in SECTIONS.items():
-        part = document.get(key, {})
+        part: Any = document
+        for name in key.split("."):
+            part = part.get(name, {})
         if isinstance(part, list):
             # The first that has a key shows it.
             part = {name: value for item in reversed(part) for name, value in item.items()}
@@ -49,7 +62,7 @@ def test_the_sections_are_all_that_there_are() -> None:
 @pytest.mark.parametrize("model", [Config, *SECTIONS.values()])
 def test_every_key_of_a_section_is_there_and_no_other(model: type[Section]) -> None:
     part = dict(sections_of(WHOLE))[model]
-    assert set(part) == set(model.model_fields)
+    assert set(part) == {field.alias or name for name, field in model.model_fields.items()}
 
 
 def test_each_default_shown_is_the_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,7 +74,7 @@ def test_each_default_shown_is_the_models(tmp_path: Path, monkeypatch: pytest.Mo
     only_route = {"routes": [{"path": "/", "repositories": "repositories"}]}
     defaults = Config.model_validate(only_route, context=tmp_path)
     for name, field in Config.model_fields.items():
-        if has_default(field):
+        if has_default(field) and name not in SECTIONS:
             assert getattr(whole, name) == getattr(defaults, name), name
     for model, part in sections_of(WHOLE):
         if model is not Config:
@@ -75,6 +88,7 @@ def test_what_has_a_default_is_shown_and_what_has_none_is_commented_out() -> Non
         assert (name in SHOWN) == (has_default(field) or field.is_required()), name
     for model in (TokenLifetimes, Limits):
         assert set(shown[model]) == set(model.model_fields)
+    assert set(shown[SignIn]) == {"passwords"}
     assert set(shown[RouteConfig]) == {"path", "repositories", "dumb_protocol"}
 
 

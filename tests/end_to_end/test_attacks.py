@@ -13,13 +13,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from gitpat_proxy.access.model import Author
 from gitpat_proxy.git.pktline import pkt_line
 from tests.support.git import Git, commit, make_repository
 from tests.support.proxy import Proxy, wait_until
-from tests.support.raw import basic, connect, exchange, request_bytes, status_of
-
-UPLOAD = "Content-Type: application/x-git-upload-pack-request"
-RECEIVE = "Content-Type: application/x-git-receive-pack-request"
+from tests.support.raw import basic, connect, exchange, request_bytes, service_request, status_of
 
 
 class RecordingUpstream:
@@ -155,19 +153,24 @@ def test_bodies_that_would_cost_much_to_read(proxy: Proxy, body: bytes) -> None:
     exchange(proxy.port, request_bytes("GET", "/-/health"))
     process = psutil.Process(proxy.pid)
     memory, cpu = process.memory_info().rss, sum(process.cpu_times()[:2])
-    request = request_bytes(
-        "POST",
-        "/team/app/git-upload-pack",
-        f"Authorization: {basic(secret)}",
-        UPLOAD,
-        "Content-Encoding: gzip",
-        f"Content-Length: {len(body)}",
-    )
+    request = service_request("git-upload-pack", secret, body, "Content-Encoding: gzip")
     with connect(proxy.port) as connection, suppress(OSError):
-        connection.sendall(request + body)
+        connection.sendall(request)
         connection.recv(65536)
     assert process.memory_info().rss - memory < 16 * 1024 * 1024
     assert sum(process.cpu_times()[:2]) - cpu < 1.5
+
+
+def push_of(commands: list[str], repository: Path) -> bytes:
+    """Return a push of what is there already: the commands, and a pack without objects."""
+    pack = subprocess.run(
+        ["git", "pack-objects", "--stdout", "--quiet"],
+        input=b"",
+        cwd=repository,
+        capture_output=True,
+        check=True,
+    ).stdout
+    return b"".join(pkt_line(command.encode()) for command in commands) + b"0000" + pack
 
 
 def test_every_update_of_a_push_is_in_the_audit_as_git_did_it(proxy: Proxy) -> None:
@@ -181,25 +184,8 @@ def test_every_update_of_a_push_is_in_the_audit_as_git_did_it(proxy: Proxy) -> N
         f"{zero} {head} refs/heads/real",
         f"{zero} {head} refs/heads/real x",
     ]
-    pack = subprocess.run(
-        ["git", "pack-objects", "--stdout", "--quiet"],
-        input=b"",
-        cwd=repository,
-        capture_output=True,
-        check=True,
-    ).stdout
-    body = b"".join(pkt_line(c.encode()) for c in commands) + b"0000" + pack
-    answer = exchange(
-        proxy.port,
-        request_bytes(
-            "POST",
-            "/team/app/git-receive-pack",
-            f"Authorization: {basic(secret)}",
-            RECEIVE,
-            f"Content-Length: {len(body)}",
-            body=body,
-        ),
-    )
+    body = push_of(commands, repository)
+    answer = exchange(proxy.port, service_request("git-receive-pack", secret, body))
     assert status_of(answer) == 200
     [push] = [e for e in proxy.audit_of(2, "--token", token.id) if e["event"] == "push"]
     assert [(u["ref"], u["new"], u["outcome"]) for u in push["details"]["updates"]] == [
@@ -213,15 +199,7 @@ def test_names_in_the_audit_move_no_cursor(proxy: Proxy) -> None:
     secret, _ = proxy.make_token("code:write")
     ref = "refs/heads/\x1b]0;owned\x07\n2026-01-01 00:00:00  push  root  forged"
     body = pkt_line(f"{'0' * 40} {'1' * 40} {ref}\0 report-status".encode()) + b"0000"
-    request = request_bytes(
-        "POST",
-        "/team/app/git-receive-pack",
-        f"Authorization: {basic(secret)}",
-        RECEIVE,
-        f"Content-Length: {len(body)}",
-        body=body,
-    )
-    exchange(proxy.port, request)
+    exchange(proxy.port, service_request("git-receive-pack", secret, body))
     wait_until(lambda: "owned" in proxy.ok("audit"), what="the push in the audit")
     printed = proxy.ok("audit")
     assert "\x1b" not in printed
@@ -237,27 +215,14 @@ def test_a_whole_pack_without_the_end_of_its_body_is_not_applied_by_half(proxy: 
     secret, token = proxy.make_token("code:write")
     checks = Git(proxy.home("checks"))
     head = checks("rev-parse", "main", cwd=repository).strip()
-    pack = subprocess.run(
-        ["git", "pack-objects", "--stdout", "--quiet"],
-        input=b"",
-        cwd=repository,
-        capture_output=True,
-        check=True,
-    ).stdout
     names = [f"refs/heads/half-{number}" for number in range(6)]
     lines = [f"{'0' * 40} {head} {name}" for name in names]
     lines[0] += "\0 report-status"
-    body = b"".join(pkt_line(line.encode()) for line in lines) + b"0000" + pack
+    body = push_of(lines, repository)
+    chunk = b"%x\r\n%s\r\n" % (len(body), body)
     with connect(proxy.port) as connection:
         connection.sendall(
-            request_bytes(
-                "POST",
-                "/team/app/git-receive-pack",
-                f"Authorization: {basic(secret)}",
-                RECEIVE,
-                "Transfer-Encoding: chunked",
-                body=b"%x\r\n%s\r\n" % (len(body), body),
-            )
+            service_request("git-receive-pack", secret, chunk, "Transfer-Encoding: chunked")
         )
         wait_until(proxy.children, what="git")
     wait_until(lambda: not proxy.children(), 20, "the end of git")
@@ -280,6 +245,6 @@ def test_a_replaced_database_is_noticed_by_the_next_request(proxy: Proxy) -> Non
     for end in ["-wal", "-shm"]:
         (proxy.folder / f"gitpat.db{end}").unlink(missing_ok=True)
     copy.rename(database)
-    proxy.services(lambda s: s.tokens.revoke([token.id], None, by="test"))
+    proxy.services(lambda s: s.tokens.revoke([token.id], None, by=Author("test")))
     for _ in range(4):
         assert "was revoked on" in git.try_("ls-remote", f"{proxy.url}/team/app").text

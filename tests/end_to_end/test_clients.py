@@ -7,6 +7,7 @@ import pygit2
 import pytest
 from dulwich import porcelain
 
+from gitpat_proxy.access.model import Author
 from gitpat_proxy.access.secret import make_secret
 from tests.support.git import Git, make_repository
 from tests.support.proxy import Proxy
@@ -77,7 +78,9 @@ def test_gits_own_helpers(shared_proxy: Proxy, address: str, helper: str) -> Non
         git("ls-remote", address)
         git.prompts = False
         git("ls-remote", address)
-        shared_proxy.services(lambda services: services.tokens.revoke([token.id], None, by="test"))
+        shared_proxy.services(
+            lambda services: services.tokens.revoke([token.id], None, by=Author("test"))
+        )
         assert "was revoked on" in git.try_("ls-remote", address).text
         forgotten = git.try_("ls-remote", address).text
         assert "could not read Username" in forgotten

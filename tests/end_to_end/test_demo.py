@@ -52,8 +52,13 @@ def paste(line: str, folder: Path) -> "subprocess.CompletedProcess[str]":
 
 
 def paste_all(printed: str, folder: Path) -> None:
-    """Every line works, but for the push that is meant to be refused."""
+    """Every line works, but for the push that is meant to be refused.
+
+    What asks for a password needs a terminal, which the tests don't have.
+    """
     for line in commands(printed):
+        if line.endswith("account password demo"):
+            continue
         result = paste(line, folder)
         refused = "demo-read push" in line
         assert (result.returncode != 0) == refused, f"{line}\n{result.stderr}"
@@ -78,6 +83,8 @@ def test_what_the_demo_prints_works_when_pasted(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "demo-write")
     with demo(tmp_path, free_port()) as printed:
         assert printed.count("gpat_") == 1
+        assert "  password  " not in printed
+        assert sum("account password demo" in line for line in commands(printed)) == 1
         assert sum("token rotate" in line for line in commands(printed)) == 1
         paste_all(printed, tmp_path)
 

@@ -13,7 +13,7 @@ import pytest
 from gitpat_proxy.git.pktline import pkt_line
 from tests.support.git import Git, commit, kill, make_repository
 from tests.support.proxy import Proxy, wait_until
-from tests.support.raw import basic, connect, request_bytes
+from tests.support.raw import connect, service_request
 from tests.support.relay import StallingRelay
 
 CLEANUP_SECONDS = 5
@@ -100,16 +100,7 @@ def test_a_body_cut_off_in_the_middle(proxy: Proxy, framing: str) -> None:
     if "chunked" in framing:
         body = b"%x\r\n" % len(body) + body + b"\r\n"
     with connect(proxy.port) as connection:
-        connection.sendall(
-            request_bytes(
-                "POST",
-                "/team/app/git-receive-pack",
-                f"Authorization: {basic(secret)}",
-                "Content-Type: application/x-git-receive-pack-request",
-                framing,
-                body=body,
-            )
-        )
+        connection.sendall(service_request("git-receive-pack", secret, body, framing))
         wait_until(proxy.children, what="a git that receives")
     assert_nothing_left(proxy)
     assert "cut" not in Git(proxy.home("checks"))("for-each-ref", cwd=repository_of(proxy))
@@ -200,15 +191,7 @@ def test_the_order_to_stop_ends_a_clone(start_proxy: Callable[..., Proxy]) -> No
             + b"0000"
         )
         connection.sendall(
-            request_bytes(
-                "POST",
-                "/team/app/git-upload-pack",
-                f"Authorization: {basic(git.secret)}",
-                "Content-Type: application/x-git-upload-pack-request",
-                "Git-Protocol: version=2",
-                f"Content-Length: {len(body)}",
-                body=body,
-            )
+            service_request("git-upload-pack", git.secret, body, "Git-Protocol: version=2")
         )
         wait_until(proxy.children, what="a git that serves")
         assert proxy.stop() == 0

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+from gitpat_proxy.access.model import Author
 from gitpat_proxy.services.tokens import TokenFacts
 from tests.support.git import Git, commit, make_repository
 from tests.support.proxy import Proxy, wait_until
@@ -67,14 +68,14 @@ class Person:
 
     def revoke(self) -> None:
         self.scopes("code:write")
-        self.proxy.services(lambda s: s.tokens.revoke([self.token.id], None, by="test"))
+        self.proxy.services(lambda s: s.tokens.revoke([self.token.id], None, by=Author("test")))
         assert "was revoked on" in self.git.try_("ls-remote", f"{self.proxy.url}/shared").text
         self.secret, self.token = self.proxy.make_token("code:write", account=self.token.account)
         self.git.use(self.secret)
 
     def rotate(self) -> None:
         self.scopes("code:read")
-        secret, _ = self.proxy.services(lambda s: s.tokens.rotate(self.token.id, by="test"))
+        secret, _ = self.proxy.services(lambda s: s.tokens.rotate(self.token.id, by=Author("test")))
         SEEN.secrets.add(secret)
         outcome = self.git.try_("ls-remote", f"{self.proxy.url}/shared")
         assert "not a valid personal access token" in outcome.text
@@ -83,7 +84,7 @@ class Person:
 
     def scopes(self, *scopes: str) -> None:
         facts = TokenFacts(scopes=scopes)
-        self.proxy.services(lambda s: s.tokens.edit(self.token.id, facts, by="test"))
+        self.proxy.services(lambda s: s.tokens.edit(self.token.id, facts, by=Author("test")))
 
 
 def test_thirty_people_while_tokens_change(start_proxy: Callable[..., Proxy]) -> None:

@@ -56,6 +56,7 @@ async def held_up(database: Database) -> AsyncIterator[HeldUp]:
 @pytest.fixture
 async def recorder(database: Database) -> AsyncIterator[Recorder]:
     recorder = Recorder(database)
+    recorder.start()
     yield recorder
     await recorder.close()
 
@@ -78,6 +79,7 @@ async def test_it_is_written_without_a_flush_as_well(
 ) -> None:
     monkeypatch.setattr(service, "_WAIT_SECONDS", 0)
     recorder = Recorder(held_up)
+    recorder.start()
     recorder.event(event(1))
     held_up.go_on.set()
     await asyncio.wait_for(held_up.entered.wait(), 10)
@@ -87,6 +89,7 @@ async def test_it_is_written_without_a_flush_as_well(
 
 async def test_close_writes_the_rest(database: Database) -> None:
     recorder = Recorder(database)
+    recorder.start()
     recorder.event(event(1))
     recorder.event(event(2))
     await recorder.close()
@@ -142,6 +145,7 @@ async def test_what_can_not_be_written_is_kept_and_written_later_in_its_order(
 
 async def test_what_is_kept_is_bounded_and_a_loss_is_logged(database: Database) -> None:
     recorder = Recorder(database, longest_queue=3)
+    recorder.start()
     with capture_logs() as log:
         for number in range(5):
             recorder.event(event(number))
@@ -153,6 +157,7 @@ async def test_what_is_kept_is_bounded_and_a_loss_is_logged(database: Database) 
 
 async def test_what_comes_back_from_a_failed_write_is_bounded_too(held_up: HeldUp) -> None:
     recorder = Recorder(held_up, longest_queue=3)
+    recorder.start()
     for number in range(3):
         recorder.event(event(number))
     failing = asyncio.create_task(recorder.flush())
@@ -171,6 +176,7 @@ async def test_what_comes_back_from_a_failed_write_is_bounded_too(held_up: HeldU
 
 async def test_a_flush_that_is_cancelled_loses_nothing(held_up: HeldUp) -> None:
     recorder = Recorder(held_up)
+    recorder.start()
     recorder.event(event(1))
     flush = asyncio.create_task(recorder.flush())
     await held_up.entered.wait()
@@ -184,6 +190,7 @@ async def test_a_flush_that_is_cancelled_loses_nothing(held_up: HeldUp) -> None:
 
 async def test_recording_waits_for_nobody(held_up: HeldUp) -> None:
     recorder = Recorder(held_up)
+    recorder.start()
     recorder.event(event(1))
     flush = asyncio.create_task(recorder.flush())
     await held_up.entered.wait()
@@ -199,6 +206,7 @@ async def test_recording_waits_for_nobody(held_up: HeldUp) -> None:
 async def test_a_flush_covers_what_another_one_is_writing(held_up: HeldUp) -> None:
     """A push is acknowledged after its flush: its event must not be on its way still."""
     recorder = Recorder(held_up)
+    recorder.start()
     recorder.event(event(1))
     first = asyncio.create_task(recorder.flush())
     await held_up.entered.wait()
@@ -245,6 +253,7 @@ async def test_a_flush_with_a_limit_waits_no_longer_for_another_writer_and_loses
 
 async def test_what_a_flush_with_a_limit_left_goes_on_by_itself(held_up: HeldUp) -> None:
     recorder = Recorder(held_up)
+    recorder.start()
     recorder.event(event(1))
     await recorder.flush_within(0)
     await asyncio.wait_for(held_up.entered.wait(), 10)
@@ -264,6 +273,7 @@ async def test_close_also_writes_what_came_while_the_last_was_being_written(
 ) -> None:
     monkeypatch.setattr(service, "_WAIT_SECONDS", 0)
     recorder = Recorder(held_up)
+    recorder.start()
     recorder.event(event(1))
     await held_up.entered.wait()
     recorder.event(event(2))

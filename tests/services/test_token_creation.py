@@ -14,7 +14,7 @@ from gitpat_proxy.services.tokens import TokenFacts, Tokens
 from gitpat_proxy.store.database import Database
 from tests.access.examples import NOW
 from tests.services.conftest import ROUTES, FakeClock
-from tests.services.token_life import DAY, NO_BOB, READ, TICK, create, events, found, refusal
+from tests.services.token_life import ADA, DAY, NO_BOB, READ, TICK, create, events, found, refusal
 from tests.support.secrets_seen import SEEN
 
 
@@ -85,14 +85,14 @@ async def test_a_token_ends_exactly_when_it_was_to(
 async def test_what_no_token_can_be_is_refused_and_not_made(
     tokens: Tokens, database: Database, facts: TokenFacts, sentence: str
 ) -> None:
-    assert (await refusal(tokens.create("alice", facts, by="ada"))).startswith(sentence)
+    assert (await refusal(tokens.create("alice", facts, by=ADA))).startswith(sentence)
     assert await tokens.listed(None, None) == []
     assert await events(database) == []
 
 
 async def test_an_owner_must_be_there_and_enabled(tokens: Tokens, accounts: Accounts) -> None:
     assert await refusal(create(tokens, account="bob")) == NO_BOB
-    await accounts.disable("alice", by="ada")
+    await accounts.disable("alice", by=ADA)
     disabled = await refusal(create(tokens))
     assert disabled == "the account alice is disabled; `account enable alice` changes that"
     assert await tokens.listed(None, None) == []

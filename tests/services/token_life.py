@@ -5,20 +5,21 @@ from datetime import timedelta
 
 import pytest
 
-from gitpat_proxy.access.model import AuditFilter, Token
+from gitpat_proxy.access.model import AuditFilter, Author, Token
 from gitpat_proxy.services.audit import search
 from gitpat_proxy.services.errors import ServiceError
 from gitpat_proxy.services.tokens import TokenFacts, Tokens
 from gitpat_proxy.store.database import Database
 from tests.support.secrets_seen import SEEN
 
+ADA = Author("ada")
 DAY, TICK = timedelta(days=1), timedelta(microseconds=1)
 NO_BOB = "there is no account bob; `account list` shows all, `account add` makes one"
 READ = TokenFacts(name="Laptop", scopes=["code:read"])
 
 
 async def create(tokens: Tokens, facts: TokenFacts = READ, account: str = "alice") -> tuple[str, Token]:
-    secret, token = await tokens.create(account, facts, by="ada")
+    secret, token = await tokens.create(account, facts, by=ADA)
     SEEN.secrets.add(secret)
     return secret, token
 

@@ -220,3 +220,17 @@ async def test_a_connection_that_is_never_opened_makes_no_file(tmp_path: Path) -
         with pytest.raises(DatabaseError, match=r"none\.db can't be used: unable to open database file"):
             await names(database)
     assert files_in(tmp_path) == []
+
+
+async def test_writers_that_wait_leave_connections_to_readers(database: Database) -> None:
+    """Another process holds the lock: whoever only reads must not notice."""
+    with closing(sqlite3.connect(database.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        writers = [asyncio.create_task(add(database, f"writer-{number}")) for number in range(30)]
+        await asyncio.sleep(0)
+        async with asyncio.timeout(10):
+            for _ in range(20):
+                assert await names(database) == set()
+        other.execute("ROLLBACK")
+        await asyncio.gather(*writers)
+    assert len(await names(database)) == 30

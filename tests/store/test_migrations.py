@@ -6,16 +6,23 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 import gitpat_proxy.store.migrations
+from gitpat_proxy.access.model import AuditEvent
+from gitpat_proxy.store import accounts, tokens
 from gitpat_proxy.store.database import Database, check_revision, revision_of, upgrade
 from gitpat_proxy.store.errors import DatabaseError
 from gitpat_proxy.store.tables import REVISION, metadata
+from tests.access.examples import NOW
 from tests.store.databases import opened
+
+TABLES = {"accounts", "tokens", "token_uses", "audit", "sessions", "known_devices", "failed_sign_ins"}
+TABLES |= {"idempotency_keys"}
 
 
 def scripts() -> ScriptDirectory:
@@ -62,7 +69,112 @@ async def test_the_migrations_make_exactly_the_tables(database: Database, tmp_pa
     async with opened(tmp_path / "direct.db") as direct, direct.writing() as connection:
         await connection.run_sync(metadata.create_all)
         assert migrated == await connection.run_sync(structure)
-    assert migrated.keys() == {"accounts", "tokens", "audit"}
+    assert migrated.keys() == TABLES
+
+
+async def made_at(folder: Path, revision: str) -> Database:
+    """Make a database as an older version did."""
+    (folder / "old.db").touch()
+    config = Config()
+    config.set_main_option("script_location", next(iter(gitpat_proxy.store.migrations.__path__)))
+
+    def run(connection: sa.Connection) -> None:
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
+
+    database = opened(folder / "old.db")
+    async with database.writing() as connection:
+        await connection.run_sync(run)
+    return database
+
+
+DAY = 86_400_000_000
+TODAY = 20_526
+# event, token, the day, and the kind that it is of
+EVENTS = [
+    ("clone", "t-1", TODAY * DAY, "read"),
+    ("fetch", "t-1", (TODAY + 1) * DAY - 1, "read"),
+    ("push", "t-1", (TODAY + 1) * DAY, "push"),
+    ("archive", "t-1", (TODAY + 3) * DAY, "read"),
+    ("push", "t-2", (TODAY + 3) * DAY + 5, "push"),
+    ("push", "t-2", (TODAY + 3) * DAY + 6, "push"),
+    ("refused", "t-1", TODAY * DAY, "refused"),
+    ("refused", None, TODAY * DAY, "refused"),
+    ("clone", None, TODAY * DAY, "read"),
+    *[
+        (event, "t-1", TODAY * DAY, "change")
+        for event in ("token_created", "token_edited", "token_rotated", "token_revoked")
+    ],
+    *[
+        (event, None, TODAY * DAY, "change")
+        for event in ("account_added", "account_disabled", "account_enabled")
+    ],
+]
+USES = {("t-1", TODAY): 2, ("t-1", TODAY + 1): 1, ("t-1", TODAY + 3): 1, ("t-2", TODAY + 3): 2}
+
+
+async def test_an_upgrade_from_the_first_version_keeps_all_and_fills_what_is_new(tmp_path: Path) -> None:
+    database = await made_at(tmp_path, "0001")
+    rows: dict[str, list[tuple[object, ...]]] = {
+        "accounts": [(1, "alice", 0, 0, 5, None), (2, "ci", 1, 1, 6, 7)],
+        "tokens": [
+            ("t-1", 1, "A", b"a", "h", '["code:read"]', None, 1, None, 9, 3, "::1", None, None, None),
+            ("t-2", 2, "B", b"b", "h", "[]", '["::/0"]', 2, 1, None, None, None, 4, "ada", "lost"),
+        ],
+        "audit": [
+            (number, at, event, "alice", token, "team/app", "192.0.2.1", "r", '{"by": "ada"}')
+            for number, (event, token, at, _) in enumerate(EVENTS, 1)
+        ],
+    }
+    async with database.writing() as connection:
+        for table, content in rows.items():
+            places = ", ".join("?" * len(content[0]))
+            for row in content:
+                await connection.exec_driver_sql(f"INSERT INTO {table} VALUES ({places})", row)
+    await upgrade(database)
+    async with database:
+        assert await revision_of(database) == REVISION
+        async with database.reading() as connection:
+
+            async def all_of(query: str) -> list[tuple[object, ...]]:
+                return [tuple(row) for row in await connection.exec_driver_sql(query)]
+
+            for table, content in rows.items():
+                width = len(content[0])
+                assert [row[:width] for row in await all_of(f"SELECT * FROM {table}")] == content
+            assert {row[6:] for row in await all_of("SELECT * FROM accounts")} == {(None,)}
+            kinds = await all_of("SELECT kind FROM audit ORDER BY id")
+            assert [kind for (kind,) in kinds] == [kind for *_, kind in EVENTS]
+            uses = await all_of("SELECT token_id, day, uses FROM token_uses")
+            assert {(token, day): number for token, day, number in uses} == USES
+            # What reads the new tables finds the old facts in them.
+            found = await tokens.uses_since(connection, ["t-1", "t-2"], TODAY + 1)
+            assert {(token, day): n for token, day, n in found} == {
+                use: n for use, n in USES.items() if use[1] > TODAY
+            }
+            account = await accounts.named(connection, "alice")
+        assert account
+        assert not account.has_password
+
+
+def test_the_migration_sorts_events_as_the_code_does() -> None:
+    for event, _, _, kind in EVENTS:
+        assert AuditEvent(NOW, event).kind == kind
+
+
+async def test_an_upgrade_that_fails_leaves_the_old_version(
+    tmp_path: Path,
+) -> None:
+    async with await made_at(tmp_path, "0001") as database:
+        async with database.writing() as connection:
+            # What the migration is about to make.
+            await connection.exec_driver_sql("CREATE TABLE idempotency_keys (a)")
+            before = await connection.run_sync(structure)
+        with pytest.raises(DatabaseError, match="already exists"):
+            await upgrade(database)
+        assert await revision_of(database) == "0001"
+        async with database.reading() as connection:
+            assert await connection.run_sync(structure) == before
 
 
 async def test_an_upgrade_of_what_is_up_to_date_changes_nothing(database: Database) -> None:
@@ -86,8 +198,9 @@ def at_revision(path: Path, revision: str) -> None:
 @pytest.mark.parametrize(
     ("revision", "sentence"),
     [
-        ("0000", r"is of an older version \(0000, this one needs 0001\); back it up, then run `"),
-        ("9999", r"is of a newer version \(9999\) than this program \(0001\); run the newer"),
+        ("0000", r"is of an older version \(0000, this one needs 0002\); back it up, then run `"),
+        ("0001", r"is of an older version \(0001, this one needs 0002\); back it up, then run `"),
+        ("9999", r"is of a newer version \(9999\) than this program \(0002\); run the newer"),
     ],
 )
 async def test_another_version_is_not_touched(database: Database, revision: str, sentence: str) -> None:

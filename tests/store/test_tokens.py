@@ -139,24 +139,6 @@ async def test_a_revocation_is_written_with_author_and_reason(database: Database
         assert await found(database) == expected
 
 
-@pytest.mark.usefixtures("owner")
-async def test_tokens_are_listed_oldest_first_of_one_account_or_of_all(database: Database) -> None:
-    for number, (token_id, account, age) in enumerate(
-        [("b-b", "alice", 1), ("c-c", "bob", 3), ("d-d", "alice", 2), ("a-a", "alice", 1)]
-    ):
-        token = a_token(id=token_id, account=account, created_at=NOW - age * HOUR)
-        await insert(database, token, bytes([number]) * 32)
-    async with database.reading() as connection:
-
-        async def listed(account: str | None) -> list[str]:
-            return [token.id for token in await tokens.of_account(connection, account)]
-
-        assert await listed(None) == ["c-c", "d-d", "a-a", "b-b"]
-        assert await listed("alice") == ["d-d", "a-a", "b-b"]
-        assert await listed("bob") == ["c-c"]
-        assert await listed("nobody") == []
-
-
 async def plan_of(database: Database, query: Any) -> list[str]:
     """Run a query and return how SQLite finds the rows."""
     statements: list[tuple[str, Any]] = []

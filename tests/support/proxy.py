@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import psutil
 import yaml
 
-from gitpat_proxy.access.model import Token
+from gitpat_proxy.access.model import Author, Token
 from gitpat_proxy.cli.context import Invocation, Services
 from gitpat_proxy.services.tokens import TokenFacts
 from tests.support.git import Git, Outcome
@@ -101,7 +101,7 @@ class Proxy:
 
     def log_lines(self, event: str = "request") -> list[dict[str, Any]]:
         """Return the structured lines of one kind."""
-        lines = [json.loads(line) for line in self.log.splitlines() if line.startswith("{")]
+        lines = [json.loads(line) for line in self.log.split("\n") if line.startswith("{")]
         return [line for line in lines if line["event"] == event]
 
     def children(self) -> list[psutil.Process]:
@@ -144,7 +144,7 @@ class Proxy:
     def make_account(self, name: str = "alice") -> str:
         async def action(services: Services) -> None:
             if name not in {account.name for account in await services.accounts.listed()}:
-                await services.accounts.add(name, administrator=False, service=False, by="test")
+                await services.accounts.add(name, administrator=False, service=False, by=Author("test"))
 
         self.services(action)
         return name
@@ -154,7 +154,7 @@ class Proxy:
         self.make_account(account)
         facts = {"name": "Test", "scopes": list(scopes) or ["code:write"]} | facts
         secret, token = self.services(
-            lambda services: services.tokens.create(account, TokenFacts(**facts), by="test")
+            lambda services: services.tokens.create(account, TokenFacts(**facts), by=Author("test"))
         )
         SEEN.secrets.add(secret)
         return secret, token

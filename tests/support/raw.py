@@ -39,6 +39,25 @@ def request_bytes(method: str, target: str, *headers: str, body: bytes = b"") ->
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
 
 
+def service_request(
+    service: str, secret: str, body: bytes, *headers: str, repository: str = "team/app"
+) -> bytes:
+    """Return what a client posts to one of Git's services.
+
+    The length is the body's, unless a header says how long it is to be.
+    """
+    framed = any(header.startswith(("Content-Length:", "Transfer-Encoding:")) for header in headers)
+    return request_bytes(
+        "POST",
+        f"/{repository}/{service}",
+        f"Authorization: {basic(secret)}",
+        f"Content-Type: application/x-{service}-request",
+        *([] if framed else [f"Content-Length: {len(body)}"]),
+        *headers,
+        body=body,
+    )
+
+
 def status_of(answer: bytes) -> int:
     """Return the status; 0 if the connection was closed without an answer."""
     return int(answer.split(b" ", 2)[1]) if answer else 0

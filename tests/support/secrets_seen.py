@@ -28,6 +28,7 @@ class SecretsSeen:
 
     def __init__(self) -> None:
         self.secrets: set[str] = set()
+        self.passwords: set[str] = set()
         self.folders: set[Path] = set()
         self.texts: list[str] = []
         self.command_lines: set[str] = set()
@@ -56,7 +57,7 @@ class SecretsSeen:
         return found
 
     def _has_secret(self, text: str) -> bool:
-        if self.secrets.intersection(_PLAIN.findall(text)):
+        if self.secrets.intersection(_PLAIN.findall(text)) or any(p in text for p in self.passwords):
             return True
         return any(
             form in text

@@ -1,0 +1,33 @@
+"""What may not become of a token, and what one token may not do to another."""
+
+from datetime import datetime
+
+from gitpat_proxy.access.delegation import excess_of
+from gitpat_proxy.access.model import Status, Token
+from gitpat_proxy.services.errors import ForbiddenError, ServiceError
+
+
+def check_not_over(token: Token, now: datetime) -> None:
+    """Raise ServiceError if the token has ended: nothing comes back to life."""
+    if token.status(now) in {Status.EXPIRED, Status.REVOKED}:
+        raise ServiceError(
+            f"the token {token.label} is {token.status(now)} and stays so; create another one"
+        )
+
+
+def check_not_undone(before: Token, after: Token, now: datetime) -> None:
+    """Raise ServiceError if the token could be used and then could not yet: that would be an end."""
+    if before.status(now) is Status.ACTIVE and after.status(now) is Status.PENDING:
+        raise ServiceError(f"the token {before.label} is valid already; revoke it to end that")
+
+
+def check_not_itself(token: Token, maker: Token | None) -> None:
+    """Raise ForbiddenError if the token that asks is the one to be changed."""
+    if maker is not None and maker.id == token.id:
+        raise ForbiddenError("a token can't change itself")
+
+
+def check_within(token: Token, maker: Token | None) -> None:
+    """Raise ForbiddenError if the token reaches further than the one that asks."""
+    if maker is not None and (excess := excess_of(token, maker)):
+        raise ForbiddenError("; ".join(excess.values()))

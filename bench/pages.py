@@ -41,7 +41,6 @@ _PATHS = (
     "/-/administration/activity",
     "/-/administration/activity?repository=team/none",
     "/-/found",
-    "/-/sign-in",
 )
 
 

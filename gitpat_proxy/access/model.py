@@ -107,7 +107,7 @@ class TokenQuery:
     limit: int | None = None
 
 
-class Kind(StrEnum):
+class EventKind(StrEnum):
     """What sort of thing an event of the audit is, for those who look for one."""
 
     READ = "read"
@@ -118,12 +118,12 @@ class Kind(StrEnum):
 
 
 _KINDS = {
-    **dict.fromkeys(("clone", "fetch", "archive"), Kind.READ),
-    "push": Kind.PUSH,
-    "refused": Kind.REFUSED,
+    **dict.fromkeys(("clone", "fetch", "archive"), EventKind.READ),
+    "push": EventKind.PUSH,
+    "refused": EventKind.REFUSED,
     **dict.fromkeys(
         ("signed_in", "sign_in_failed", "signed_out", "session_ended", "password_confirmed"),
-        Kind.SIGN_IN,
+        EventKind.SIGN_IN,
     ),
 }
 
@@ -142,14 +142,14 @@ class AuditEvent:
     details: Mapping[str, object] = field(default_factory=dict)
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> EventKind:
         """What is not named is a change of an account or a token."""
-        return _KINDS.get(self.event, Kind.CHANGE)
+        return _KINDS.get(self.event, EventKind.CHANGE)
 
     @property
     def is_use(self) -> bool:
         """Whether a token was used for what it is there for."""
-        return self.kind in {Kind.READ, Kind.PUSH}
+        return self.kind in {EventKind.READ, EventKind.PUSH}
 
 
 @dataclass(frozen=True)
@@ -193,7 +193,7 @@ class AuditFilter:
     account: str | None = None
     repository: str | None = None
     after_id: int = 0
-    kind: Kind | None = None
+    kind: EventKind | None = None
     address: str | None = None
 
 

@@ -44,7 +44,7 @@ KEYS_KEPT = timedelta(days=30)
 
 
 @dataclass(frozen=True)
-class Request:
+class OnceRequest:
     """Something to be done once: the key that its sender made up, and what it asks for, as text."""
 
     key: str
@@ -71,7 +71,7 @@ class Tokens:
         self,
         account: str,
         facts: TokenFacts,
-        request: Request,
+        request: OnceRequest,
         *,
         by: Author,
     ) -> tuple[str | None, Token]:
@@ -152,7 +152,7 @@ class Tokens:
             return await self._rotate(connection, token_id, by)
 
     async def rotate_once(
-        self, token_id: str, account: str, request: Request, *, by: Author
+        self, token_id: str, account: str, request: OnceRequest, *, by: Author
     ) -> tuple[str | None, Token]:
         """Do as `rotate` does, the first time that the request comes; later only return the token."""
 
@@ -274,7 +274,7 @@ class Tokens:
     async def _once(
         self,
         account: str,
-        request: Request,
+        request: OnceRequest,
         do: Callable[[AsyncConnection], Awaitable[tuple[str, Token]]],
     ) -> tuple[str | None, Token]:
         key, content = digest_of(request.key), digest_of(request.content)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitpat_proxy.access.model import AuditEvent, Author, Kind, Session, Status
+from gitpat_proxy.access.model import AuditEvent, Author, EventKind, Session, Status
 from tests.access.examples import NOW, a_token
 
 TICK = timedelta(microseconds=1)
@@ -116,13 +116,13 @@ def test_what_matters_is_done_within_half_an_hour_of_the_password(age: timedelta
 
 
 KINDS = {
-    Kind.READ: {"clone", "fetch", "archive"},
-    Kind.PUSH: {"push"},
-    Kind.REFUSED: {"refused"},
-    Kind.SIGN_IN: {
+    EventKind.READ: {"clone", "fetch", "archive"},
+    EventKind.PUSH: {"push"},
+    EventKind.REFUSED: {"refused"},
+    EventKind.SIGN_IN: {
         *("signed_in", "sign_in_failed", "signed_out", "session_ended", "password_confirmed"),
     },
-    Kind.CHANGE: {
+    EventKind.CHANGE: {
         *("token_created", "token_edited", "token_rotated", "token_revoked"),
         *("account_added", "account_disabled", "account_enabled"),
         *("password_set", "password_changed", "password_imported"),
@@ -131,10 +131,10 @@ KINDS = {
 
 
 @pytest.mark.parametrize(("kind", "event"), [(k, e) for k, events in KINDS.items() for e in events])
-def test_every_event_is_of_a_kind(kind: Kind, event: str) -> None:
+def test_every_event_is_of_a_kind(kind: EventKind, event: str) -> None:
     made = AuditEvent(NOW, event)
     assert made.kind is kind
-    assert made.is_use == (kind in {Kind.READ, Kind.PUSH})
+    assert made.is_use == (kind in {EventKind.READ, EventKind.PUSH})
 
 
 def test_no_event_of_the_services_is_forgotten_above() -> None:

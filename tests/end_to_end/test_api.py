@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gitpat_proxy.access.model import AuditEvent, AuditFilter, Author, Kind
+from gitpat_proxy.access.model import AuditEvent, AuditFilter, Author, EventKind
 from gitpat_proxy.cli.context import Services
 from gitpat_proxy.services.audit import search
 from gitpat_proxy.services.tokens import TokenFacts
@@ -147,7 +147,7 @@ def test_a_token_that_opens_nothing_opens_no_api_and_the_audit_knows(
 
 
 def _refusals(proxy: Proxy, account: str) -> list[AuditEvent]:
-    wanted = AuditFilter(account=account, kind=Kind.REFUSED)
+    wanted = AuditFilter(account=account, kind=EventKind.REFUSED)
     rows = proxy.services(lambda services: search(services.database, wanted))
     return [event for _, event in rows]
 

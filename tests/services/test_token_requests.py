@@ -20,7 +20,7 @@ from gitpat_proxy.services.errors import (
     NotFoundError,
     ServiceError,
 )
-from gitpat_proxy.services.tokens import KEYS_KEPT, Request, TokenFacts, Tokens, day_of
+from gitpat_proxy.services.tokens import KEYS_KEPT, OnceRequest, TokenFacts, Tokens, day_of
 from gitpat_proxy.store.database import Database
 from gitpat_proxy.store.tokens import TokenQuery
 from tests.access.examples import NOW
@@ -31,7 +31,7 @@ from tests.support.secrets_seen import SEEN
 
 ALICE = Author("alice", "192.0.2.1", "r-1", confined_to="alice")
 BOB = replace(ALICE, name="bob", confined_to="bob")
-REQUEST = Request("key", "content")
+REQUEST = OnceRequest("key", "content")
 
 
 async def problems(action: Awaitable[object]) -> dict[str, str]:
@@ -83,7 +83,7 @@ async def test_another_content_with_the_same_key_is_a_conflict(tokens: Tokens) -
             await action
     assert await tokens.listed("alice", None) == [token]
     # Another key is another request, whatever is asked.
-    again, second = await tokens.create_once("alice", READ, Request("Key", "content"), by=ALICE)
+    again, second = await tokens.create_once("alice", READ, OnceRequest("Key", "content"), by=ALICE)
     assert await found(tokens, seen(again)) == second != token
 
 
@@ -122,7 +122,7 @@ async def test_what_failed_may_be_asked_for_again_with_the_same_key(tokens: Toke
 
 async def test_a_key_may_be_any_text(tokens: Tokens) -> None:
     for number, text in enumerate(["", "\0", "\udcff", "x" * 100_000, "' --"]):
-        secret, _ = await tokens.create_once("alice", READ, Request(text, text), by=ALICE)
+        secret, _ = await tokens.create_once("alice", READ, OnceRequest(text, text), by=ALICE)
         seen(secret)
         assert len(await tokens.listed("alice", None)) == number + 1
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from gitpat_proxy.access.model import AuditEvent, AuditFilter, AuditPlace, AuditRow, Kind
+from gitpat_proxy.access.model import AuditEvent, AuditFilter, AuditPlace, AuditRow, EventKind
 from gitpat_proxy.store import audit
 from gitpat_proxy.store.database import Database
 from tests.access.examples import NOW
@@ -28,17 +28,17 @@ EVENTS = [
 ]
 FILTERS = [
     AuditFilter(),
-    *[AuditFilter(kind=kind) for kind in Kind],
+    *[AuditFilter(kind=kind) for kind in EventKind],
     *[AuditFilter(account=account) for account in ("alice", "nobody")],
     *[AuditFilter(token=token) for token in ("t-1", "t-9")],
     *[AuditFilter(repository=repository) for repository in ("team/app", "team", "")],
     *[AuditFilter(address=address) for address in ("192.0.2.2", "192.0.2")],
     AuditFilter(since=NOW - 5 * TICK),
     AuditFilter(since=NOW + TICK),
-    AuditFilter(account="alice", kind=Kind.PUSH),
-    AuditFilter(account="bob", token="t-2", kind=Kind.READ),
+    AuditFilter(account="alice", kind=EventKind.PUSH),
+    AuditFilter(account="bob", token="t-2", kind=EventKind.READ),
     AuditFilter(token="t-1", address="192.0.2.1", since=NOW - 9 * TICK),
-    AuditFilter(account="alice", repository="team/app", address="192.0.2.1", kind=Kind.READ),
+    AuditFilter(account="alice", repository="team/app", address="192.0.2.1", kind=EventKind.READ),
 ]
 
 

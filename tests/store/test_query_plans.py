@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 import gitpat_proxy.store
-from gitpat_proxy.access.model import AuditEvent, AuditFilter, Kind, Session, Status
+from gitpat_proxy.access.model import AuditEvent, AuditFilter, EventKind, Session, Status
 from gitpat_proxy.store import accounts, audit, idempotency, sessions, sign_ins, tokens
 from gitpat_proxy.store.database import Database
 from gitpat_proxy.store.tables import metadata
@@ -34,7 +34,7 @@ PLACE = (NOW, 5)
 def audit_filters() -> Iterator[AuditFilter]:
     """Yield every combination of what may be looked for."""
     names = ("token", "account", "kind", "repository", "address", "since")
-    values = ("t-1", "alice", Kind.PUSH, "team/app", "192.0.2.1", NOW - timedelta(days=1))
+    values = ("t-1", "alice", EventKind.PUSH, "team/app", "192.0.2.1", NOW - timedelta(days=1))
     for chosen in itertools.product([False, True], repeat=len(names)):
         yield AuditFilter(**{n: v for n, v, c in zip(names, values, chosen, strict=True) if c})
 
@@ -200,7 +200,7 @@ async def test_every_query_is_led_by_an_index(filled: Database, query: Query) ->
             for found, index in [
                 ({"account": "rare"}, "audit_by_account"),
                 ({"token": "t-1"}, "audit_by_token"),
-                ({"kind": Kind.PUSH}, "audit_by_kind"),
+                ({"kind": EventKind.PUSH}, "audit_by_kind"),
             ]
         ],
         (AuditFilter(address="192.0.2.1"), "audit_by_time"),

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
-from gitpat_proxy.access.model import Kind, Status
+from gitpat_proxy.access.model import EventKind, Status
 
 ID_PATTERN = "[bdfghjklmnprstvz][aiou][bdfghjklmnprstvz][aiou][bdfghjklmnprstvz]"
 TOKEN_ID = f"{ID_PATTERN}-{ID_PATTERN}"
@@ -186,8 +186,8 @@ class ActivityList(Page):
     )
 
     @property
-    def only(self) -> Kind | None:
-        return None if self.kind == "all" else Kind(self.kind)
+    def only(self) -> EventKind | None:
+        return None if self.kind == "all" else EventKind(self.kind)
 
 
 class Revocation(Input):

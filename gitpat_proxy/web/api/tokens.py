@@ -6,7 +6,7 @@ from gitpat_proxy.access.model import Token, TokenQuery
 from gitpat_proxy.access.representation import token_object, version_of
 from gitpat_proxy.services.errors import ConflictError
 from gitpat_proxy.services.token_facts import TokenFacts
-from gitpat_proxy.services.tokens import Request
+from gitpat_proxy.services.tokens import OnceRequest
 from gitpat_proxy.web.api import answers, models
 from gitpat_proxy.web.api.call import Answer, AnyCall, Call
 from gitpat_proxy.web.api.cursor import place_of
@@ -142,13 +142,13 @@ def _made(call: AnyCall, secret: str | None, token: Token, status: int) -> Answe
     return Answer(status, answers.MadeToken.model_validate(shown_token | {"token": secret}), headers)
 
 
-def _once(call: AnyCall) -> Request | None:
+def _once(call: AnyCall) -> OnceRequest | None:
     """Return what is to be done once; the keys of the pages' forms are others."""
     key = call.headers.idempotency_key
     if key is None:
         return None
     body = call.body.model_dump() if call.body else None
-    return Request(f"api {key}", json.dumps([call.method, call.path, body], sort_keys=True))
+    return OnceRequest(f"api {key}", json.dumps([call.method, call.path, body], sort_keys=True))
 
 
 def _reused(error: ConflictError) -> ProblemError:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from aiohttp import hdrs, web
 
-from gitpat_proxy.access.model import AuditFilter, AuditRow, Kind, Token
+from gitpat_proxy.access.model import AuditFilter, AuditRow, EventKind, Token
 from gitpat_proxy.access.representation import time_text
 from gitpat_proxy.git.operation import typed_repository
 from gitpat_proxy.services.audit import page as audit_page
@@ -133,7 +133,7 @@ def _wanted(page: Page) -> AuditFilter:
     return AuditFilter(
         since=_day(since),
         repository=typed_repository(page.query("repository")),
-        kind=Kind(kind) if kind in set(Kind) else None,
+        kind=EventKind(kind) if kind in set(EventKind) else None,
         address=page.query("address").strip() or None,
     )
 

@@ -10,7 +10,7 @@ from gitpat_proxy.access.lifetime import lifetime_of
 from gitpat_proxy.access.model import AuditFilter, Author, Status, Token, TokenQuery
 from gitpat_proxy.services.audit import page as audit_page
 from gitpat_proxy.services.errors import FactsError
-from gitpat_proxy.services.tokens import Request, Tokens
+from gitpat_proxy.services.tokens import OnceRequest, Tokens
 from gitpat_proxy.store.database import Database
 from gitpat_proxy.web.cursor import cursor_text, read_cursor
 from gitpat_proxy.web.pages.frame import For, Page, PageRoute
@@ -77,7 +77,7 @@ class TokenPages:
             return self._form(page, values_offered(page.request.query), {})
         values = values_in(page.form)
         # One form makes one token, also where somebody went back and changed what stands in it.
-        request = Request(f"page {page.form.text('form_key')}", "add")
+        request = OnceRequest(f"page {page.form.text('form_key')}", "add")
         try:
             secret, token = await self._tokens.create_once(
                 page.account.name, facts_of(values), request, by=page.visitor.author
@@ -119,7 +119,7 @@ class TokenPages:
                     button="Regenerate",
                 ),
             )
-        request = Request(f"page {page.query('key')}", f"regenerate {token.id}")
+        request = OnceRequest(f"page {page.query('key')}", f"regenerate {token.id}")
         secret, token = await self._tokens.rotate_once(
             token.id, page.account.name, request, by=page.visitor.author
         )

@@ -188,9 +188,7 @@ NOTICES = {
     "saved": Notice("success", "Saved. The next request is judged by what holds now."),
     "revoked": Notice("success", "Revoked. The token opens nothing any more."),
     "revoked_all": Notice("success", "All your tokens are revoked. They open nothing any more."),
-    "shown": Notice(
-        "warning", "The secret of this token was shown once. Regenerate it if it is lost."
-    ),
+    "shown": Notice("warning", "The secret of this token was shown once. Regenerate it if it is lost."),
     "password": Notice("success", "The password is changed, and your other sessions have ended."),
     "password_set": Notice("success", "The password is set, and the account's sessions have ended."),
     "ended": Notice("success", "The session has ended."),

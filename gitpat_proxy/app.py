@@ -1,11 +1,13 @@
 """The parts list: the only place that knows them all."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from gitpat_proxy import __version__
+from gitpat_proxy.access.lifetime import lifetime_of
 from gitpat_proxy.access.model import Clock
 from gitpat_proxy.authentication import Authentication
 from gitpat_proxy.backends.base import Backend
@@ -16,7 +18,7 @@ from gitpat_proxy.expectation import keep_waiting
 from gitpat_proxy.gate import Gate, GateSettings
 from gitpat_proxy.routes import Route
 from gitpat_proxy.services.accounts import Accounts
-from gitpat_proxy.services.audit import Recorder
+from gitpat_proxy.services.audit import Recorder, prune_regularly
 from gitpat_proxy.services.passwords import Passwords
 from gitpat_proxy.services.sessions import Sessions
 from gitpat_proxy.services.sign_in import SignIn
@@ -60,6 +62,7 @@ def make_app(config: Config, database: Database, clock: Clock) -> web.Applicatio
     api = ApiParts(config, database, tokens, authentication, throttle, recorder, clock, described)
     app = web.Application()
     app.cleanup_ctx.append(_gate_between(config, authentication, recorder, clock))
+    app.cleanup_ctx.append(_pruning(config, database, clock))
     app.on_response_prepare.append(_hide_versions)
     app.router.add_get("/", to_the_pages)
     app.router.add_get("/-/health", health)
@@ -94,6 +97,22 @@ def _gate_between(
         await recorder.close()
 
     return gate
+
+
+def _pruning(
+    config: Config, database: Database, clock: Clock
+) -> Callable[[web.Application], AsyncIterator[None]]:
+    """Return what keeps the audit as long as the configuration says."""
+
+    async def pruning(_app: web.Application) -> AsyncIterator[None]:
+        keep = lifetime_of(config.audit.keep)
+        task = keep and asyncio.create_task(prune_regularly(database, clock, keep))
+        yield
+        if task:
+            task.cancel()
+            await asyncio.wait([task])
+
+    return pruning
 
 
 async def _handle_git(request: web.Request) -> web.StreamResponse:

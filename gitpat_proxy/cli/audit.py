@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -13,12 +14,16 @@ from gitpat_proxy.access.representation import event_object
 from gitpat_proxy.cli.context import Json, Services, invocation_of
 from gitpat_proxy.cli.output import print_json, say, words
 from gitpat_proxy.git.operation import typed_repository
-from gitpat_proxy.services.audit import search
+from gitpat_proxy.services.audit import search, verify
 from gitpat_proxy.services.clock import utc_now
+from gitpat_proxy.services.errors import ServiceError
 
 _FOLLOW_SECONDS = 0.5
 
+app = typer.Typer(invoke_without_command=True, help="Who did what.")
 
+
+@app.callback()
 def audit(
     context: typer.Context,
     since: Annotated[str, typer.Option(help="How far back: 30m, 24h, 7d, 2w.", metavar="TIME")] = "24h",
@@ -31,6 +36,8 @@ def audit(
     as_json: Json = False,
 ) -> None:
     """Show who did what: token life, clones, fetches, pushes with their refs, refusals."""
+    if context.invoked_subcommand:
+        return
     try:
         beginning = utc_now() - duration_of(since)
     except (ValueError, OverflowError) as error:
@@ -51,6 +58,39 @@ def audit(
             last = _print_events(newer, last, as_json=as_json)
 
     invocation_of(context).run(show)
+
+
+@app.command("verify")
+def verify_chain(
+    context: typer.Context,
+    noted: Annotated[
+        str | None,
+        typer.Option(help="What an earlier run printed as its end.", metavar="ID:DIGEST"),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Follow the chain that goes through the audit.
+
+    Exit code 1 if a record was changed, removed or added since it was written; the first one is
+    named. Note the end somewhere else, and give it to the next run: what is missing at the end, or
+    was all made anew, shows only by that.
+    """
+    place = _noted(noted) if noted else None
+    found = invocation_of(context).run(lambda services: verify(services.database, place))
+    end = f"{found.last_id}:{found.digest}"
+    if as_json:
+        print_json({"events": found.events, "end": end, "broken": found.broken})
+    if found.broken:
+        raise ServiceError(f"{found.broken}; the {found.events} before are as they were written")
+    if not as_json:
+        print(f"{found.events} events, each as it was written. The end: {end}")
+
+
+def _noted(text: str) -> tuple[int, str]:
+    row_id, _, digest = text.partition(":")
+    if not re.fullmatch("[0-9]{1,18}", row_id) or not re.fullmatch("[0-9a-f]{64}", digest):
+        raise typer.BadParameter("no end that `audit verify` printed", param_hint="--noted")
+    return int(row_id), digest
 
 
 def _print_events(events: list[tuple[int, AuditEvent]], last: int, *, as_json: bool) -> int:

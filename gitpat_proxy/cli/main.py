@@ -26,7 +26,7 @@ app.command()(serve.serve)
 app.command()(check.check)
 app.add_typer(account.app, name="account")
 app.add_typer(token.app, name="token")
-app.command()(audit.audit)
+app.add_typer(audit.app, name="audit")
 app.add_typer(database.app, name="database")
 
 

@@ -112,6 +112,12 @@ class SignIn(Section):
     header: HeaderSignIn | None = _accepts("name, from and create_accounts", default=None)
 
 
+class AuditKeeping(Section):
+    """How long the audit is kept."""
+
+    keep: Lifetime = _accepts(_LIFETIME, default="never")
+
+
 class Config(Section):
     """The whole file."""
 
@@ -133,4 +139,5 @@ class Config(Section):
     routes: tuple[RouteConfig, ...] = _accepts("a list of routes, at least one")
     tokens: TokenLifetimes = _accepts("default_lifetime and longest_lifetime", default=TokenLifetimes())
     limits: Limits = _accepts("operations and unknown_tokens", default=Limits())
+    audit: AuditKeeping = _accepts("keep", default=AuditKeeping())
     sign_in: SignIn = _accepts("passwords and header", default=SignIn())

@@ -3,17 +3,23 @@
 import asyncio
 from collections import Counter, deque
 from contextlib import suppress
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 import structlog
 
-from gitpat_proxy.access.model import AuditEvent, AuditFilter, AuditPlace, AuditRow
+from gitpat_proxy.access.chain import link_of
+from gitpat_proxy.access.model import AuditEvent, AuditFilter, AuditPlace, AuditRow, Clock
 from gitpat_proxy.access.moment import day_of
+from gitpat_proxy.services.errors import ServiceError
 from gitpat_proxy.store import audit, tokens
 from gitpat_proxy.store.database import Database
 from gitpat_proxy.store.errors import DatabaseError
 
 _WAIT_SECONDS = 1.0
+_PRUNE_SECONDS = 3600
+_PRUNED_AT_ONCE = 5_000
+_VERIFIED_AT_ONCE = 5_000
 
 _log = structlog.get_logger()
 
@@ -37,6 +43,78 @@ async def search(database: Database, wanted: AuditFilter) -> list[AuditRow]:
     """Return the events with their row ids, oldest first."""
     async with database.reading() as connection:
         return await audit.matching(connection, wanted)
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What came of following the chain; `broken` says what is wrong first, None: nothing."""
+
+    events: int
+    last_id: int
+    digest: str
+    """Of the last record that is right: noted elsewhere, it shows later that none is missing."""
+    broken: str | None
+
+
+async def verify(database: Database, noted: tuple[int, str] | None = None) -> Verification:
+    """Follow the chain from the first record that is there to the end, or to where it is broken.
+
+    `noted` is the id and the digest of a record that somebody wrote down: it must still be there.
+    """
+    events = 0
+    async with database.reading() as connection:
+        last_id, digest = await audit.first_link(connection)
+        if noted and noted[0] <= last_id:
+            raise ServiceError(f"the record {noted[0]} has been pruned; note a newer one")
+        while rows := await audit.linked(connection, last_id, _VERIFIED_AT_ONCE):
+            for (row_id, event), found in rows:
+                broken = _flaw(last_id, digest, (row_id, event), found)
+                if broken is None and noted and noted[0] == row_id and noted[1] != found.hex():
+                    broken = f"the record {row_id} is another than the one that was noted"
+                if broken:
+                    return Verification(events, last_id, digest.hex(), broken)
+                last_id, digest, events = row_id, found, events + 1
+    if noted and noted[0] > last_id:
+        return Verification(
+            events, last_id, digest.hex(), f"the record {noted[0]}, which was noted, is missing"
+        )
+    return Verification(events, last_id, digest.hex(), None)
+
+
+def _flaw(last_id: int, digest: bytes, row: AuditRow, found: bytes) -> str | None:
+    """Return what is wrong with the record that follows the one with that id and digest."""
+    row_id, event = row
+    if row_id != last_id + 1:
+        return f"records are missing between {last_id} and {row_id} ({event.at:%Y-%m-%d %H:%M} UTC)"
+    if found != link_of(digest, row_id, event):
+        return f"the record {row_id} of {event.at:%Y-%m-%d %H:%M} UTC, or its link, was changed"
+    return None
+
+
+async def prune(database: Database, before: datetime) -> int:
+    """Remove the records from before that time; return how many.
+
+    In pieces, so that nobody who has something to write waits long.
+    """
+    removed = 0
+    while True:
+        async with database.writing() as connection:
+            piece = await audit.prune(connection, before, _PRUNED_AT_ONCE)
+        removed += piece
+        if piece < _PRUNED_AT_ONCE:
+            return removed
+
+
+async def prune_regularly(database: Database, clock: Clock, keep: timedelta) -> None:
+    """Remove what is older than `keep`, at once and each hour; what fails is logged."""
+    while True:
+        try:
+            if removed := await prune(database, clock() - keep):
+                _log.info("audit_pruned", events=removed)
+        except Exception:
+            # The outermost edge of a task that nobody waits for.
+            _log.exception("audit_not_pruned")
+        await asyncio.sleep(_PRUNE_SECONDS)
 
 
 class Recorder:

@@ -1,16 +1,22 @@
 """Queries on the audit."""
 
 import asyncio
+import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from datetime import datetime
+from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gitpat_proxy.access.chain import BEGINNING, link_of
 from gitpat_proxy.access.model import AuditEvent, AuditFilter, AuditPlace, AuditRow
-from gitpat_proxy.store.tables import audit
+from gitpat_proxy.store.tables import audit, audit_pruned
+
+Link: TypeAlias = tuple[int, bytes]
+"""A record's row id, and the digest that stands in the chain for it."""
 
 _MOST_LOOKED_AT = 20_000
 """Where no index leads to the few events that fit, a page ends after so many that don't."""
@@ -25,9 +31,57 @@ _UNREAD = sa.select(*(column for column in audit.c if column is not audit.c.deta
 
 
 async def insert(connection: AsyncConnection, events: Sequence[AuditEvent]) -> None:
-    """Write the events in their order; at least one."""
-    rows = [vars(e) | {"kind": e.kind.value, "details": dict(e.details)} for e in events]
+    """Write the events in their order, each linked to the one before; at least one."""
+    row_id, chain = await last_link(connection)
+    rows = []
+    for event in events:
+        row_id += 1
+        chain = link_of(chain, row_id, event)
+        facts = {"id": row_id, "chain": chain, "kind": event.kind.value, "details": dict(event.details)}
+        rows.append(vars(event) | facts)
     await connection.execute(audit.insert(), rows)
+
+
+async def last_link(connection: AsyncConnection) -> Link:
+    """Return the end of the chain."""
+    return await _newest_link(connection, audit) or await first_link(connection)
+
+
+async def first_link(connection: AsyncConnection) -> Link:
+    """Return what stands before the first record: the last that was pruned, or nothing."""
+    return await _newest_link(connection, audit_pruned) or (0, BEGINNING)
+
+
+async def _newest_link(connection: AsyncConnection, table: sa.Table) -> Link | None:
+    newest = sa.select(sa.func.max(table.c.id)).scalar_subquery()
+    query = sa.select(table.c.id, table.c.chain).where(table.c.id == newest)
+    row = (await connection.execute(query)).first()
+    return (row.id, row.chain) if row else None
+
+
+async def linked(connection: AsyncConnection, after_id: int, limit: int) -> list[tuple[AuditRow, bytes]]:
+    """Return the records after one, in the chain's order, each with its link; b"" if it has none."""
+    query = audit.select().where(audit.c.id > after_id).order_by(audit.c.id).limit(limit)
+    return [(_row_of(row), row.chain or b"") for row in await connection.execute(query)]
+
+
+async def prune(connection: AsyncConnection, before: datetime, limit: int) -> int:
+    """Remove the oldest records, as far as they are from before that time; return how many.
+
+    The chain's order decides, so that what is left is one piece; times may differ from it by what
+    the clock was put back. The last one's link is kept: from there on the rest can be verified.
+    """
+    first, _ = await first_link(connection)
+    oldest = sa.select(audit.c.id, audit.c.at, audit.c.chain).where(audit.c.id > first)
+    rows = (await connection.execute(oldest.order_by(audit.c.id).limit(limit))).all()
+    pruned = list(itertools.takewhile(lambda row: row.at < before, rows))
+    if not pruned:
+        return 0
+    last = pruned[-1]
+    await connection.execute(audit.delete().where(audit.c.id <= last.id))
+    await connection.execute(audit_pruned.delete())
+    await connection.execute(audit_pruned.insert().values(id=last.id, chain=last.chain, at=last.at))
+    return len(pruned)
 
 
 async def matching(connection: AsyncConnection, wanted: AuditFilter) -> list[AuditRow]:

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from gitpat_proxy.access.moment import microseconds_of, moment_of
 
-REVISION = "0002"
+REVISION = "0003"
 """The newest migration: what the code needs the database to be at."""
 
 
@@ -153,6 +153,7 @@ audit = sa.Table(
     sa.Column("request", sa.Text),
     sa.Column("details", sa.JSON, nullable=False),
     sa.Column("kind", sa.Text),
+    sa.Column("chain", sa.LargeBinary),
     sa.Index("audit_by_time", "at"),
     sa.Index("audit_by_token", "token", "at"),
     sa.Index("audit_by_account", "account", "at"),
@@ -161,3 +162,12 @@ audit = sa.Table(
     sa.Index("audit_by_token_and_kind", "token", "kind", "at"),
     sa.Index("audit_by_account_and_kind", "account", "kind", "at"),
 )
+
+audit_pruned = sa.Table(
+    "audit_pruned",
+    metadata,
+    sa.Column("id", _row_id, primary_key=True),
+    sa.Column("chain", sa.LargeBinary, nullable=False),
+    sa.Column("at", UtcTime, nullable=False),
+)
+"""The last record that was pruned: what stands in the chain before the first that is there."""

@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 
 from gitpat_proxy.config.loader import load
 from gitpat_proxy.config.model import (
+    AuditKeeping,
     Config,
     HeaderSignIn,
     Limits,
@@ -33,6 +34,7 @@ SECTIONS: dict[str, type[Section]] = {
     "routes": RouteConfig,
     "tokens": TokenLifetimes,
     "limits": Limits,
+    "audit": AuditKeeping,
     "sign_in": SignIn,
     "sign_in.header": HeaderSignIn,
 }
@@ -86,7 +88,7 @@ def test_what_has_a_default_is_shown_and_what_has_none_is_commented_out() -> Non
     shown = dict(sections_of(SHOWN))
     for name, field in Config.model_fields.items():
         assert (name in SHOWN) == (has_default(field) or field.is_required()), name
-    for model in (TokenLifetimes, Limits):
+    for model in (TokenLifetimes, Limits, AuditKeeping):
         assert set(shown[model]) == set(model.model_fields)
     assert set(shown[SignIn]) == {"passwords"}
     assert set(shown[RouteConfig]) == {"path", "repositories", "dumb_protocol"}

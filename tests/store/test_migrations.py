@@ -22,7 +22,7 @@ from tests.access.examples import NOW
 from tests.store.databases import opened
 
 TABLES = {"accounts", "tokens", "token_uses", "audit", "sessions", "known_devices", "failed_sign_ins"}
-TABLES |= {"idempotency_keys"}
+TABLES |= {"idempotency_keys", "audit_pruned"}
 
 
 def scripts() -> ScriptDirectory:
@@ -198,9 +198,9 @@ def at_revision(path: Path, revision: str) -> None:
 @pytest.mark.parametrize(
     ("revision", "sentence"),
     [
-        ("0000", r"is of an older version \(0000, this one needs 0002\); back it up, then run `"),
-        ("0001", r"is of an older version \(0001, this one needs 0002\); back it up, then run `"),
-        ("9999", r"is of a newer version \(9999\) than this program \(0002\); run the newer"),
+        ("0000", r"is of an older version \(0000, this one needs 0003\); back it up, then run `"),
+        ("0001", r"is of an older version \(0001, this one needs 0003\); back it up, then run `"),
+        ("9999", r"is of a newer version \(9999\) than this program \(0003\); run the newer"),
     ],
 )
 async def test_another_version_is_not_touched(database: Database, revision: str, sentence: str) -> None:

@@ -57,6 +57,10 @@ CALLS: dict[Query, list[tuple[Any, ...]]] = {
     accounts.set_disabled: [("alice", NOW)],
     accounts.set_password_hash: [("alice", "hash")],
     audit.insert: [([AuditEvent(NOW, "push")],)],
+    audit.first_link: [()],
+    audit.last_link: [()],
+    audit.linked: [(0, 50)],
+    audit.prune: [(NOW, 50), (NOW + timedelta(days=9999), 2)],
     audit.matching: [(wanted,) for wanted in audit_filters()]
     + [(AuditFilter(after_id=5),), (AuditFilter(after_id=5, account="alice"),)],
     audit.page: [

@@ -25,6 +25,7 @@ from gitpat_proxy.services.sign_in import SignIn
 from gitpat_proxy.services.tokens import Tokens
 from gitpat_proxy.store.database import Database
 from gitpat_proxy.throttle import Throttle
+from gitpat_proxy.watch import Watch
 from gitpat_proxy.web.api.call import ApiParts
 from gitpat_proxy.web.api.document import document
 from gitpat_proxy.web.api.reference import reference
@@ -61,7 +62,7 @@ def make_app(config: Config, database: Database, clock: Clock) -> web.Applicatio
     )
     api = ApiParts(config, database, tokens, authentication, throttle, recorder, clock, described)
     app = web.Application()
-    app.cleanup_ctx.append(_gate_between(config, authentication, recorder, clock))
+    app.cleanup_ctx.append(_gate_between(config, authentication, recorder, Watch(tokens, clock), clock))
     app.cleanup_ctx.append(_pruning(config, database, clock))
     app.on_response_prepare.append(_hide_versions)
     app.router.add_get("/", to_the_pages)
@@ -75,7 +76,7 @@ def make_app(config: Config, database: Database, clock: Clock) -> web.Applicatio
 
 
 def _gate_between(
-    config: Config, authentication: Authentication, recorder: Recorder, clock: Clock
+    config: Config, authentication: Authentication, recorder: Recorder, watch: Watch, clock: Clock
 ) -> Callable[[web.Application], AsyncIterator[None]]:
     """Return what opens the gate, with the backends behind it, and closes it in the end."""
 
@@ -89,9 +90,11 @@ def _gate_between(
             config.public_url,
         )
         recorder.start()
-        app[_GATE] = Gate(settings, authentication, recorder, clock)
+        watching = asyncio.create_task(watch.run())
+        app[_GATE] = Gate(settings, authentication, recorder, watch, clock)
         yield
         await app[_GATE].close()
+        watching.cancel()
         for route in routes:
             await route.backend.close()
         await recorder.close()

@@ -79,6 +79,7 @@ class Exchange:
         self._observer: Observer | None = None
         self._body_is_over = asyncio.Event()
         self._is_cut = False
+        self._is_cut_off = False
         self._complete = False
         self._started = time.monotonic()
         self._bytes_in = 0
@@ -206,6 +207,15 @@ class Exchange:
             if self.operation is None or self.operation.service is not Service.RECEIVE_PACK:
                 raise ClientGoneError from None
 
+    def cut_off(self, refusal: Refusal) -> None:
+        """End what is under way for the reason given; a push that has wholly arrived is left to git."""
+        is_push = self.operation is not None and self.operation.service is Service.RECEIVE_PACK
+        if self._is_cut or (is_push and self._body_is_over.is_set()):
+            return
+        self.refusal = refusal
+        self._is_cut_off = True
+        self._cut()
+
     def _cut(self) -> None:
         """Reset the connection: an orderly end could look like the answer's, or never be taken."""
         self._is_cut = True
@@ -229,10 +239,12 @@ class Exchange:
         )
 
     def _happened(self) -> tuple[str | None, dict[str, object]]:
+        event, details = (self._observer and self._observer.event()) or (None, {})
+        if self.refusal and event and self._is_cut_off:
+            return event, details | {"aborted": True, "code": self.refusal.code.value}
         if self.refusal:
             service = self.operation.service if self.operation else None
             return "refused", {"code": self.refusal.code.value, "service": service}
-        event, details = (self._observer and self._observer.event()) or (None, {})
         return event, details if self._complete else details | {"aborted": True}
 
     def log(self) -> None:
@@ -252,7 +264,7 @@ class Exchange:
             status=self._response.status if self._response else None,
             code=self.refusal.code if self.refusal else None,
             reason=self.refusal.sentence if self.refusal else None,
-            complete=self._complete or self.refusal is not None,
+            complete=self._complete or (self.refusal is not None and not self._is_cut_off),
             bytes_in=self._bytes_in,
             bytes_out=self._bytes_out,
             seconds=round(time.monotonic() - self._started, 4),

@@ -33,6 +33,7 @@ from gitpat_proxy.routes import Route, route_for
 from gitpat_proxy.sender import address_of
 from gitpat_proxy.services.audit import Recorder
 from gitpat_proxy.store.errors import DatabaseError
+from gitpat_proxy.watch import Watch
 
 _BUSY_RETRY_SECONDS = 5
 _AUDIT_SECONDS = 5.0
@@ -60,11 +61,13 @@ class Gate:
         settings: GateSettings,
         authentication: Authentication,
         recorder: Recorder,
+        watch: Watch,
         clock: Clock,
     ) -> None:
         self._settings = settings
         self._authentication = authentication
         self._recorder = recorder
+        self._watch = watch
         self._clock = clock
         self._operations = 0
         self._pushes: set[asyncio.Task[web.StreamResponse]] = set()
@@ -135,11 +138,12 @@ class Gate:
             raise RefusedError(refuse(Code.BUSY, retry_after=_BUSY_RETRY_SECONDS))
         self._operations += 1
         try:
-            async with backend.serve(call) as answer:
-                try:
-                    await exchange.relay(answer)
-                finally:
-                    self._audit(exchange)
+            with self._watch.over(exchange):
+                async with backend.serve(call) as answer:
+                    try:
+                        await exchange.relay(answer)
+                    finally:
+                        self._audit(exchange)
         finally:
             self._operations -= 1
         if call.is_push:

@@ -1,6 +1,6 @@
 """The life of a token: made, edited, given a new secret, revoked, looked up."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -99,6 +99,11 @@ class Tokens:
         """Return the tokens that are wanted, newest first."""
         async with self._database.reading() as connection:
             return await store.matching(connection, wanted, self._clock())
+
+    async def with_ids(self, token_ids: Collection[str]) -> dict[str, tuple[Token, Account]]:
+        """Return tokens with their owners, as they are now, by their ids."""
+        async with self._database.reading() as connection:
+            return await store.with_ids(connection, list(token_ids))
 
     async def names(self, token_ids: Iterable[str]) -> dict[str, str]:
         """Return the names of tokens by their ids."""

@@ -83,6 +83,14 @@ async def by_digest(connection: AsyncConnection, digest: bytes) -> tuple[Token, 
     return (_token_of(row), account_of(row, "account_")) if row else None
 
 
+async def with_ids(
+    connection: AsyncConnection, token_ids: Sequence[str]
+) -> dict[str, tuple[Token, Account]]:
+    """Return the tokens that are there with their owners, by their ids."""
+    rows = await connection.execute(_with_account.where(tokens.c.id.in_(token_ids)))
+    return {row.id: (_token_of(row), account_of(row, "account_")) for row in rows}
+
+
 async def names(connection: AsyncConnection, token_ids: Sequence[str]) -> dict[str, str]:
     """Return the names of the tokens that are there, by their ids."""
     query = sa.select(tokens.c.id, tokens.c.name).where(tokens.c.id.in_(token_ids))

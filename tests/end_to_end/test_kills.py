@@ -1,11 +1,13 @@
 """Clients and the proxy killed in the middle: nothing half done, nothing left running."""
 
+import json
 import os
 import signal
 import sqlite3
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -195,4 +197,73 @@ def test_the_order_to_stop_ends_a_clone(start_proxy: Callable[..., Proxy]) -> No
         )
         wait_until(proxy.children, what="a git that serves")
         assert proxy.stop() == 0
+    assert_nothing_left(proxy)
+
+
+def expire(proxy: Proxy, token_id: str) -> None:
+    with closing(sqlite3.connect(proxy.folder / "gitpat.db")) as connection, connection:
+        connection.execute("UPDATE tokens SET expires_at = 1 WHERE id = ?", (token_id,))
+
+
+ENDS: dict[str, Callable[[Proxy, str], object]] = {
+    "token_revoked": lambda proxy, token_id: proxy.ok("token", "revoke", token_id),
+    "token_expired": expire,
+    "account_disabled": lambda proxy, _: proxy.ok("account", "disable", "alice"),
+}
+
+
+def token_of(proxy: Proxy) -> str:
+    [token] = json.loads(proxy.ok("token", "list", "--json"))
+    return str(token["id"])
+
+
+@pytest.mark.parametrize("code", ENDS)
+def test_a_clone_ends_when_its_token_does(proxy: Proxy, code: str) -> None:
+    git = proxy.git("code:write")
+    work = cloned(proxy, git)
+    fill(git, work, 40)
+    git("push", "--quiet", "origin", "main", cwd=work)
+    relay = StallingRelay(proxy.port, proxy_bytes=1024 * 1024)
+    clone = git.start("clone", f"http://127.0.0.1:{relay.port}/team/app", "cut")
+    wait_until(relay.stalled.is_set, what="a clone in the middle")
+    ENDS[code](proxy, token_of(proxy))
+    wait_until(lambda: not proxy.children(), 5, "the end of the clone's git")
+    relay.close()
+    clone.communicate(timeout=20)
+    assert clone.returncode != 0
+    [line] = [line for line in proxy.log_lines() if line["code"] == code]
+    assert line["complete"] is False
+
+    def cut_off() -> list[tuple[str, bool]]:
+        events = [e for e in proxy.audit_of(1) if e["details"].get("code") == code]
+        return [(e["event"], e["details"]["aborted"]) for e in events]
+
+    wait_until(cut_off, what="the clone in the audit")
+    assert cut_off() == [("clone", True)]
+    assert_nothing_left(proxy)
+
+
+def test_a_push_on_its_way_ends_when_its_token_does(
+    proxy: Proxy, stalled_push: tuple[Git, "subprocess.Popen[bytes]"]
+) -> None:
+    _, push = stalled_push
+    proxy.ok("token", "revoke", token_of(proxy))
+    wait_until(lambda: not proxy.children(), CLEANUP_SECONDS, "the end of the push's git")
+    kill(push)
+    assert_nothing_left(proxy)
+    assert "killed" not in Git(proxy.home("checks"))("for-each-ref", cwd=repository_of(proxy))
+
+
+def test_a_push_that_has_arrived_outlives_its_token(proxy: Proxy) -> None:
+    go = hold_in_hook(proxy)
+    git = proxy.git("code:write")
+    push = push_into_hook(proxy, git)
+    proxy.ok("token", "revoke", token_of(proxy))
+    # Longer than the watch takes to look.
+    threading.Timer(2, go.touch).start()
+    push.communicate(timeout=20)
+    assert push.returncode == 0
+    assert "received" in Git(proxy.home("checks"))("for-each-ref", cwd=repository_of(proxy))
+    [event] = [e for e in proxy.audit_of(3) if e["event"] == "push"]
+    assert event["details"]["updates"][0]["outcome"] == "ok"
     assert_nothing_left(proxy)

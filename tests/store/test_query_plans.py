@@ -96,6 +96,7 @@ CALLS: dict[Query, list[tuple[Any, ...]]] = {
     tokens.matching: [(wanted, NOW) for wanted in token_queries()]
     # What the command line lists, and what is revoked at once.
     + [(TokenQuery(account, status), NOW) for account in ("alice", None) for status in (*Status, None)],
+    tokens.with_ids: [(["t-1", "t-2"],)],
     tokens.names: [(["t-1", "t-2"],)],
     tokens.add_uses: [([("t-1", 1, 1)],)],
     tokens.uses_since: [(["t-1", "t-2"], 1), ([f"t-{number}" for number in range(100)], 1)],

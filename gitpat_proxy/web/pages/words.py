@@ -158,6 +158,8 @@ def event_sentence(event: AuditEvent) -> str | None:
     parts = []
     if isinstance(service := event.details.get("service"), str):
         parts.append(_SERVICES.get(service, service))
+    if event.event != "refused" and (code := event.details.get("code")):
+        parts.append(f"Ended: {_REFUSALS.get(str(code), code)}")
     if reason := event.details.get("reason"):
         parts.append(f"Reason: {reason}")
     by = event.details.get("by")

@@ -135,7 +135,7 @@ class Exchange:
 
     def _link(self, refusal: Refusal) -> str:
         """Return the line that leads to the page where the person can do something about it."""
-        return f"Your tokens: {self._public_url}{refusal.page}\n" if refusal.page else ""
+        return f"Go to {self._public_url}{refusal.page}\n" if refusal.page else ""
 
     def _packet(self, refusal: Refusal, text: str, headers: dict[str, str]) -> web.Response | None:
         operation = self.operation

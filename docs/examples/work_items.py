@@ -2,7 +2,8 @@
 
     PROXY=https://git.example.org TOKEN_FILE=/etc/work-items/token python work_items.py
 
-The token in the file belongs to a service account and has the scope `tokens:introspect`.
+It needs aiohttp. The token in the file belongs to a service account and has the scope
+`tokens:introspect`.
 """
 
 import os

@@ -1,6 +1,7 @@
 """What a token makes, edits or gives a new secret never does more, or lives longer, than itself."""
 
 from collections.abc import Iterator
+from datetime import datetime
 
 from gitpat_proxy.access.model import Network, Token
 from gitpat_proxy.access.representation import time_text
@@ -13,6 +14,11 @@ def excess_of(made: Token, maker: Token) -> dict[str, str]:
     The keys are those of a token in JSON. Empty: in none.
     """
     return dict(_excesses(made, maker))
+
+
+def earlier_end(made: Token, maker: Token) -> datetime | None:
+    """Return when a token ends for which nobody said when: not after the one that made it."""
+    return min((end for end in (made.expires_at, maker.expires_at) if end), default=None)
 
 
 def _excesses(made: Token, maker: Token) -> Iterator[tuple[str, str]]:

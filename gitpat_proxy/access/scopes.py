@@ -58,5 +58,7 @@ def checked_scopes(scopes: Iterable[str], known: Collection[str]) -> frozenset[s
     if not asked:
         raise ValueError(f"a token needs at least one scope; {accepted}")
     if unknown := sorted(asked - set(known)):
+        if withheld := [scope for scope in unknown if scope in BUILT_IN]:
+            raise ValueError(f"{', '.join(withheld)} is not for this account; {accepted}")
         raise ValueError(f"unknown scope {', '.join(unknown)}; {accepted}")
     return asked

@@ -2,6 +2,7 @@
 
 import getpass
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,7 @@ import typer
 
 from gitpat_proxy.access.model import Account
 from gitpat_proxy.access.representation import account_object
-from gitpat_proxy.cli.context import Json, Services, invocation_of
+from gitpat_proxy.cli.context import Json, invocation_of
 from gitpat_proxy.cli.output import print_json, print_table, say
 from gitpat_proxy.services.errors import ServiceError
 
@@ -60,6 +61,26 @@ def list_accounts(context: typer.Context, as_json: Json = False) -> None:
 
 
 @app.command()
+def edit(
+    context: typer.Context,
+    name: Name,
+    admin: Annotated[
+        bool, typer.Option("--admin/--no-admin", help="An administrator, or not any more.")
+    ],
+    as_json: Json = False,
+) -> None:
+    """Make an account an administrator, or an ordinary one again."""
+    invocation = invocation_of(context)
+    account = invocation.run(
+        lambda services: services.accounts.set_administrator(
+            name, administrator=admin, by=invocation.author
+        )
+    )
+    what = "an administrator" if admin else "no administrator"
+    _report(account, f"{name} is {what}.", as_json=as_json)
+
+
+@app.command()
 def disable(context: typer.Context, name: Name, as_json: Json = False) -> None:
     """Let none of an account's tokens open anything any more, and nobody sign in to it."""
     invocation = invocation_of(context)
@@ -87,20 +108,20 @@ def password(
     """Give an account a password, and end its sessions."""
     invocation = invocation_of(context)
 
-    async def set_password(services: Services) -> Account:
-        await services.accounts.get(name)
-        new = _line() if password_stdin else _asked_twice(name)
-        await services.accounts.set_password(name, new, by=invocation.author)
-        return await services.accounts.get(name)
-
-    account = invocation.run(set_password)
+    account = invocation.run(lambda services: services.accounts.get(name))
+    # Asked between the two: inside an event loop Ctrl-C would not end the prompt.
+    new = _line() if password_stdin else _asked_twice(name)
+    invocation.run(lambda services: services.accounts.set_password(name, new, by=invocation.author))
+    account = replace(account, has_password=True)
     _report(account, f"{name} can sign in with the new password; other sessions ended.", as_json=as_json)
 
 
 @app.command("import-htpasswd")
 def import_htpasswd(
     context: typer.Context,
-    file: Annotated[Path, typer.Argument(help="What Apache's htpasswd made.", metavar="FILE")],
+    file: Annotated[
+        Path, typer.Argument(help="What Apache's htpasswd made.", metavar="FILE", readable=False)
+    ],
     as_json: Json = False,
 ) -> None:
     """Take over the people of an htpasswd file with their passwords.
@@ -109,6 +130,9 @@ def import_htpasswd(
     """
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        reason = f"{file} can't be read: {error.strerror}"
+        raise ServiceError(f"{reason}; the user who runs this must be able to") from None
     except UnicodeError:
         raise ServiceError(
             f"{file} is no text in UTF-8; `htpasswd` writes one line for each name"
@@ -122,7 +146,7 @@ def import_htpasswd(
     if as_json:
         print_json(done)
     else:
-        say(f"{len(done)} can sign in with the password that they have: {', '.join(done) or 'nobody'}.")
+        say(f"{', '.join(done) or 'Nobody'} can sign in with the password that is in the file.")
     if problems:
         raise typer.Exit(1)
 

@@ -69,6 +69,18 @@ class Accounts:
         """Its tokens that were neither revoked nor have expired work again."""
         return await self._set_enabled(name, enabled=True, by=by)
 
+    async def set_administrator(self, name: str, *, administrator: bool, by: Author) -> Account:
+        """Make the account an administrator, or an ordinary one again; raises ServiceError."""
+        async with self._database.writing() as connection:
+            account = await existing_account(connection, name)
+            if account.administrator == administrator:
+                return account
+            edited = replace(account, administrator=administrator)
+            await store.update(connection, edited)
+            changes = {"administrator": [account.administrator, administrator]}
+            await self._audit(connection, "account_edited", name, by, {"changes": changes})
+        return edited
+
     async def set_password(self, name: str, password: str, *, by: Author) -> None:
         """Give an account a password and end its sessions; raises ServiceError."""
         hashed = await self._hash(await self.get(name), password, "new")

@@ -76,7 +76,9 @@ class WaitError(ServiceError):
     """Too many failures; `seconds` from now on one more try is looked at."""
 
     def __init__(self, seconds: int) -> None:
-        super().__init__(f"Too many tries have failed. Wait {seconds} seconds, then try again.")
+        super().__init__(
+            f"Too many tries have failed. Wait {seconds} second{'s' * (seconds > 1)}, then try again."
+        )
         self.seconds = seconds
 
 
@@ -181,7 +183,9 @@ class SignIn:
                     settle = store.take_failure_back if of_address else store.forget_failures
                     await settle(connection, key)
             elif account is not None:
-                await self._audit(connection, "sign_in_failed", name, visit)
+                failed = Author("somebody", visit.address_text, visit.request)
+                event = failed.did("sign_in_failed", self._clock(), name)
+                await audit.insert(connection, [event])
         if not fits or account is None:
             await asyncio.sleep(answer_at - loop.time())
             raise WrongPasswordError("The name or the password is not right.")

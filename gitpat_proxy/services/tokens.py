@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gitpat_proxy.access.delegation import earlier_end
 from gitpat_proxy.access.identifier import make_id
 from gitpat_proxy.access.model import (
     Account,
@@ -237,6 +238,7 @@ class Tokens:
     ) -> tuple[str, Token]:
         now = self._now()
         secret = make_secret()
+        has_default_end = facts.expires is None
         # What is missing is judged as what is empty, but for the expiry, which has a default.
         facts = replace(
             facts,
@@ -248,6 +250,8 @@ class Tokens:
         token = self._rules.with_facts(
             Token(make_id(), account, now, hint_of(secret)), facts, owner, now
         )
+        if by.maker and has_default_end:
+            token = replace(token, expires_at=earlier_end(token, by.maker))
         check_within(token, by.maker)
         while await store.by_id(connection, token.id):
             token = replace(token, id=make_id())

@@ -73,6 +73,12 @@ async def set_disabled(connection: AsyncConnection, name: str, at: datetime | No
     await connection.execute(accounts.update().where(accounts.c.name == name).values(disabled_at=at))
 
 
+async def update(connection: AsyncConnection, account: Account) -> None:
+    """Write what an edit may have changed."""
+    changed = accounts.update().where(accounts.c.name == account.name)
+    await connection.execute(changed.values(administrator=account.administrator))
+
+
 async def set_password_hash(connection: AsyncConnection, name: str, value: str) -> None:
     """Put another password's hash in place of the old one."""
     await connection.execute(

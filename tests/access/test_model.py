@@ -124,7 +124,7 @@ KINDS = {
     },
     EventKind.CHANGE: {
         *("token_created", "token_edited", "token_rotated", "token_revoked"),
-        *("account_added", "account_disabled", "account_enabled"),
+        *("account_edited", "account_added", "account_disabled", "account_enabled"),
         *("password_set", "password_changed", "password_imported"),
     },
 }

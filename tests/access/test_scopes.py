@@ -55,7 +55,7 @@ def test_known_scopes_are_accepted(asked: list[str]) -> None:
         (["code:read "], "unknown scope code:read "),
         ([""], "unknown scope ; accepted"),
         (["code:*"], "unknown scope code:*"),
-        (["admin"], "unknown scope admin"),
+        (["admin"], "admin is not for this account; accepted"),
     ],
 )
 def test_other_scopes_are_refused_with_what_is_accepted(asked: list[str], sentence: str) -> None:

@@ -64,8 +64,11 @@ def run_each(proxy: Proxy | None, commands: Sequence[Sequence[str]]) -> list[Run
         return list(pool.map(lambda arguments: run(proxy, *arguments), commands))
 
 
-def paste(proxy: Proxy, *arguments: str, text: str, prompt: str) -> tuple[Run, str]:
-    """Run a command in a terminal, type a line once it asks; return also what the terminal showed."""
+def typed(proxy: Proxy, *arguments: str, answers: Mapping[str, str]) -> tuple[Run, str]:
+    """Run a command in a terminal, and type a line each time it asks; `answers` are by the prompts.
+
+    Returns also what the terminal showed.
+    """
     terminal, other_end = os.openpty()
     with subprocess.Popen(
         [PROGRAM, "--config", str(proxy.config_file), *arguments],
@@ -76,11 +79,12 @@ def paste(proxy: Proxy, *arguments: str, text: str, prompt: str) -> tuple[Run, s
     ) as process:
         assert process.stderr is not None
         asked = b""
-        while prompt.encode() not in asked:
-            read = os.read(process.stderr.fileno(), 1000)
-            assert read, f"it asked nothing but {asked!r}"
-            asked += read
-        os.write(terminal, f"{text}\n".encode())
+        for prompt, text in answers.items():
+            while prompt.encode() not in asked:
+                read = os.read(process.stderr.fileno(), 1000)
+                assert read, f"it asked nothing but {asked!r}"
+                asked += read
+            os.write(terminal, f"{text}\n".encode())
         out, err = process.communicate(timeout=60)
     os.set_blocking(terminal, False)
     try:

@@ -1,6 +1,8 @@
 """`gitpat-proxy account password` and `import-htpasswd`: who may sign in."""
 
+import json
 import os
+import signal
 import subprocess
 from ipaddress import ip_address
 
@@ -11,11 +13,12 @@ from gitpat_proxy.services.clock import utc_now
 from gitpat_proxy.services.passwords import Passwords
 from gitpat_proxy.services.sign_in import SignIn, Visit, WrongPasswordError
 from gitpat_proxy.store.database import Database
-from tests.cli.program import Run, run
+from tests.cli.program import Run, run, typed
 from tests.services.signing_in import HTPASSWD, OTHER_PASSWORD, PASSWORD, WRONG
 from tests.support.proxy import PROGRAM, Proxy
 
 VISIT = Visit(ip_address("192.0.2.1"), "Firefox", None, "r-1")
+WHO = "the user who runs this must be able to"
 KINDS = ("bcrypt", "sha512-crypt", "apr1", "sha1")
 
 
@@ -38,30 +41,10 @@ def has_password(proxy: Proxy) -> dict[str, bool]:
     return {row["name"]: row["has_password"] for row in run(proxy, "account", "list", "--json").json}
 
 
-def typed(proxy: Proxy, *lines: str) -> tuple[Run, str]:
+def password_typed(proxy: Proxy, first: str, again: str) -> tuple[Run, str]:
     """Set alice's password at a terminal; return also what the terminal showed."""
-    terminal, other_end = os.openpty()
-    command = [PROGRAM, "--config", str(proxy.config_file), "account", "password", "alice"]
-    with subprocess.Popen(
-        command, stdin=other_end, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
-    ) as process:
-        assert process.stderr
-        asked = b""
-        for prompt, line in zip((b"New password of alice: ", b"Again: "), lines, strict=True):
-            while not asked.endswith(prompt):
-                read = os.read(process.stderr.fileno(), 1000)
-                assert read, f"it asked nothing but {asked!r}"
-                asked += read
-            os.write(terminal, f"{line}\n".encode())
-        out, err = process.communicate(timeout=60)
-    os.set_blocking(terminal, False)
-    try:
-        shown = os.read(terminal, 10_000).decode()
-    except BlockingIOError:
-        shown = ""
-    os.close(other_end)
-    os.close(terminal)
-    return Run(process.returncode, out.decode(), (asked + err).decode()), shown
+    answers = {"New password of alice: ": first, "Again: ": again}
+    return typed(proxy, "account", "password", "alice", answers=answers)
 
 
 def test_an_account_is_added_with_a_password(proxy: Proxy) -> None:
@@ -132,12 +115,12 @@ def test_what_can_not_be_set_is_told(proxy: Proxy) -> None:
 
 
 def test_a_password_is_asked_for_twice_at_a_terminal_and_not_shown(proxy: Proxy) -> None:
-    differs, shown = typed(proxy, PASSWORD, OTHER_PASSWORD)
+    differs, shown = password_typed(proxy, PASSWORD, OTHER_PASSWORD)
     assert differs.code == 1
     assert differs.err.endswith("gitpat-proxy: the two are not the same; nothing was changed\n")
     assert PASSWORD not in shown + differs.err + differs.out
     assert has_password(proxy) == {"alice": False}
-    done, shown = typed(proxy, PASSWORD, PASSWORD)
+    done, shown = password_typed(proxy, PASSWORD, PASSWORD)
     assert done.code == 0
     assert PASSWORD not in shown + done.err + done.out
     assert signs_in(proxy, "alice", PASSWORD)
@@ -147,7 +130,7 @@ def test_the_people_of_an_htpasswd_file_sign_in_with_what_they_have(proxy: Proxy
     file = proxy.folder / "users"
     file.write_bytes("".join(f"{kind}:{HTPASSWD[kind]}\r\n" for kind in KINDS).encode())
     done = run(proxy, "account", "import-htpasswd", str(file))
-    sentence = f"4 can sign in with the password that they have: {', '.join(KINDS)}.\n"
+    sentence = f"{', '.join(KINDS)} can sign in with the password that is in the file.\n"
     assert (done.code, done.out, done.err) == (0, "", sentence)
     for name in KINDS:
         assert signs_in(proxy, name, PASSWORD)
@@ -171,7 +154,7 @@ def test_lines_that_can_not_be_used_are_left_out_by_their_number(proxy: Proxy) -
         f"{file}: line 2: the password of plain is kept in a form that can't be used; left out"
     )
     assert name.startswith(f"{file}: line 5: 'a b' can't be an account's name; ")
-    assert done == "1 can sign in with the password that they have: bob."
+    assert done == "bob can sign in with the password that is in the file."
     assert PASSWORD not in found.err
     assert has_password(proxy) == {"alice": False, "bob": True}
 
@@ -181,11 +164,37 @@ def test_a_file_that_is_none_is_told(proxy: Proxy) -> None:
     binary.write_bytes(b"bob:\xff\n")
     for path, sentence in [
         (binary, f"{binary} is no text in UTF-8; `htpasswd` writes one line for each name"),
-        (proxy.folder / "none", f"[Errno 2] No such file or directory: '{proxy.folder / 'none'}'"),
-        (proxy.folder, f"[Errno 21] Is a directory: '{proxy.folder}'"),
+        (
+            proxy.folder / "none",
+            f"{proxy.folder / 'none'} can't be read: No such file or directory; {WHO}",
+        ),
+        (proxy.folder, f"{proxy.folder} can't be read: Is a directory; {WHO}"),
     ]:
         assert run(proxy, "account", "import-htpasswd", str(path)).refusal == sentence
     empty = proxy.folder / "empty"
     empty.touch()
     done = run(proxy, "account", "import-htpasswd", str(empty))
-    assert (done.code, done.err) == (0, "0 can sign in with the password that they have: nobody.\n")
+    assert (done.code, done.err) == (0, "Nobody can sign in with the password that is in the file.\n")
+
+
+def test_an_account_becomes_an_administrator(proxy: Proxy) -> None:
+    proxy.ok("account", "add", "zoe")
+    edited = json.loads(proxy.ok("account", "edit", "zoe", "--admin", "--json"))
+    assert edited["administrator"] is True
+    proxy.ok("account", "edit", "zoe", "--no-admin")
+    zoe = json.loads(proxy.ok("account", "list", "--json"))[-1]
+    assert (zoe["name"], zoe["administrator"]) == ("zoe", False)
+    assert proxy.cli("account", "edit", "zoe").code == 2
+
+
+def test_ctrl_c_ends_the_prompt(proxy: Proxy) -> None:
+    """It did nothing while an event loop was running around the prompt."""
+    _, other_end = os.openpty()
+    command = [PROGRAM, "--config", str(proxy.config_file), "account", "password", "alice"]
+    with subprocess.Popen(
+        command, stdin=other_end, stderr=subprocess.PIPE, start_new_session=True
+    ) as process:
+        assert process.stderr
+        assert process.stderr.read(len("New password of alice: "))
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130

@@ -9,7 +9,7 @@ from gitpat_proxy.access.secret import hint_of, is_well_formed, make_secret
 from gitpat_proxy.cli.context import Services
 from gitpat_proxy.config.loader import load
 from gitpat_proxy.services.tokens import TokenFacts, Tokens
-from tests.cli.program import Run, paste, run
+from tests.cli.program import Run, run, typed
 from tests.support.proxy import Proxy
 from tests.support.secrets_seen import SEEN
 
@@ -169,7 +169,7 @@ def test_inspect_tells_whose_a_secret_is_and_whether_it_is_valid(proxy: Proxy) -
 
 def test_a_secret_that_is_pasted_is_not_shown(proxy: Proxy) -> None:
     secret, token = proxy.make_token("code:read")
-    found, shown = paste(proxy, "token", "inspect", text=secret, prompt="Paste the secret")
+    found, shown = typed(proxy, "token", "inspect", answers={"Paste the secret": secret})
     assert found.code == 0
     assert token.id in found.out
     assert secret not in found.out + found.err + shown

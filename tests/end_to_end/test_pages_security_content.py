@@ -252,7 +252,7 @@ def test_the_whole_activity_as_csv(alice: Visitor, boss: Visitor, told: str) -> 
         assert page.header("Content-Type") == "text/csv; charset=utf-8"
         assert (page.header("Content-Disposition") or "").startswith("attachment")
         lines = list(csv.reader(io.StringIO(page.text, newline="")))
-        assert {len(line) for line in lines} == {13}
+        assert {len(line) for line in lines} == {14}
         cells = [cell for line in lines for cell in line]
         assert not [
             cell

@@ -117,7 +117,7 @@ def see_what_it_did(page: Page, head: str) -> None:
     for text in ("team/app", "refs/heads/topic", head[:10], "127.0.0.1", "Work Items"):
         expect(push).to_contain_text(text)
     expect(page.get_by_text("Cloned", exact=True)).to_be_visible()
-    expect(page.get_by_text("Refused: the token lacks the scope")).to_be_visible()
+    expect(page.get_by_text("Refused: a scope is missing")).to_be_visible()
 
 
 def look_at_the_dialog(page: Page) -> None:

@@ -277,3 +277,20 @@ async def test_no_password_and_no_hash_gets_into_the_audit(
     ]
     for text in (PASSWORD, OTHER_PASSWORD):
         assert text not in everything(database)
+
+
+async def test_an_account_becomes_an_administrator_and_an_ordinary_one_again(
+    accounts: Accounts, database: Database
+) -> None:
+    await accounts.add("alice", administrator=False, service=False, by=ADA)
+    for administrator in (True, True, False):
+        edited = await accounts.set_administrator("alice", administrator=administrator, by=ADA)
+        assert edited.administrator == administrator
+        assert await accounts.get("alice") == edited
+    found = [
+        event for _, event in await search(database, AuditFilter()) if event.event == "account_edited"
+    ]
+    assert [event.details["changes"] for event in found] == [
+        {"administrator": [False, True]},
+        {"administrator": [True, False]},
+    ]

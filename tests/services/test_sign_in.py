@@ -68,7 +68,9 @@ async def fails(sign_in: SignIn, name: str = "alice", visit: Visit = HERE, times
 async def seconds_to_wait(action: Awaitable[object]) -> int:
     with pytest.raises(WaitError) as caught:
         await action
-    assert f"Wait {caught.value.seconds} seconds, then try again." in str(caught.value)
+    seconds = caught.value.seconds
+    words = "1 second" if seconds == 1 else f"{seconds} seconds"
+    assert f"Wait {words}, then try again." in str(caught.value)
     return caught.value.seconds
 
 

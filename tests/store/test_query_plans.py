@@ -56,6 +56,7 @@ CALLS: dict[Query, list[tuple[Any, ...]]] = {
     accounts.page: [("", "", 50), ("li", "alice", 50)],
     accounts.set_disabled: [("alice", NOW)],
     accounts.set_password_hash: [("alice", "hash")],
+    accounts.update: [(an_account(),)],
     audit.insert: [([AuditEvent(NOW, "push")],)],
     audit.first_link: [()],
     audit.last_link: [()],

@@ -12,7 +12,8 @@ from gitpat_proxy.web.api.call import Answer, Call, Caller
 async def introspect(call: Call[models.Nothing, models.Nothing, models.IntrospectionForm]) -> Answer:
     """Tell a service what a secret that was shown to it is worth."""
     shown_from = call.body.client_address
-    found = await call.parts.tokens.find(call.body.token)
+    # A file that holds it ends with a line's end.
+    found = await call.parts.tokens.find(call.body.token.strip())
     address = ip_address(shown_from) if shown_from else None
     if found is None or decide_admission(*found, address, call.now):
         return Answer(200, answers.Introspection(active=False))
@@ -28,7 +29,7 @@ async def revoke(call: Call[models.Nothing, models.Nothing, models.RevocationFor
     if seconds := call.parts.throttle.count_found(call.client):
         raise RefusedError(refuse(Code.THROTTLED, address=call.address, retry_after=seconds))
     by = Author("somebody who had it", call.address, call.request_id)
-    await call.parts.tokens.revoke_found(call.body.token, None, by=by)
+    await call.parts.tokens.revoke_found(call.body.token.strip(), None, by=by)
     return Answer(200, answers.Done())
 
 

@@ -71,7 +71,7 @@ class AccountPages:
                 title="End this session?",
                 lead="The browser has to sign in again."
                 + (" It is the one you use now." if is_own else ""),
-                points=["Your tokens go on working: they are revoked by themselves."],
+                points=["Your tokens go on working; you revoke them under Tokens."],
                 action=f"/-/account/sessions/{session_id}/end",
                 back_url="/-/account",
                 button="End session",
@@ -98,5 +98,5 @@ def _has_use_for_password(page: Page) -> bool:
 def two_equal(form: Form) -> str:
     """Return the new password; raises FactsError if it was not typed twice the same."""
     if form.text("new") != form.text("again"):
-        raise FactsError({"again": "the two are not the same"})
+        raise FactsError({"again": "the two new passwords are not the same"})
     return form.text("new")

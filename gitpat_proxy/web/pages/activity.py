@@ -18,7 +18,7 @@ from gitpat_proxy.store.database import Database
 from gitpat_proxy.web.cursor import cursor_text, read_row_cursor
 from gitpat_proxy.web.pages.frame import For, Page, PageRoute
 from gitpat_proxy.web.pages.paging import PER_PAGE, address, page_start
-from gitpat_proxy.web.pages.rows import MOST_REFS, activity_row, ref_rows, token_link
+from gitpat_proxy.web.pages.rows import MOST_REFS, activity_row, changes_of, ref_rows, token_link
 from gitpat_proxy.web.pages.words import event_sentence, event_title
 
 _CSV_ROWS = 50
@@ -164,6 +164,7 @@ _COLUMNS = (
     "outcome",
     "address",
     "request",
+    "code",
     "more",
 )
 
@@ -183,7 +184,12 @@ def _csv_rows(row: AuditRow, names: dict[str, str]) -> list[tuple[str, ...]]:
         names.get(event.token or "", ""),
         event.repository or "",
     )
-    tail = (event.address or "", event.request or "", event_sentence(event) or "")
+    more = [
+        event_sentence(event) or "",
+        *(f"{c.what}: {c.before} → {c.after}" for c in changes_of(event)),
+    ]
+    code = str(event.details.get("code") or "")
+    tail = (event.address or "", event.request or "", code, ". ".join(filter(None, more)))
     refs = [(ref.ref, ref.old, ref.new, ref.outcome) for ref in ref_rows(event)] or [("", "", "", "")]
     return [tuple(map(spreadsheet_safe, (*head, *ref, *tail))) for ref in refs]
 

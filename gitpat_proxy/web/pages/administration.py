@@ -7,7 +7,7 @@ from aiohttp import web
 
 from gitpat_proxy.access.model import Account, Author
 from gitpat_proxy.services.accounts import Accounts
-from gitpat_proxy.services.errors import FactsError
+from gitpat_proxy.services.errors import FactsError, ServiceError
 from gitpat_proxy.services.tokens import Tokens
 from gitpat_proxy.web.pages.account import PASSWORD_HINT, two_equal
 from gitpat_proxy.web.pages.frame import For, Handler, Page, PageRoute
@@ -35,6 +35,7 @@ class AdministrationPages:
             self._route("/-/administration/add-account", self.add, posts=True),
             self._route(one, self.account),
             self._route(f"{one}/disable", self.disable, posts=True),
+            self._route(f"{one}/role", self.set_role, gets=False, posts=True),
             self._route(f"{one}/enable", self.enable, gets=False, posts=True),
             self._route(f"{one}/password", self.set_password, gets=False, posts=True),
             self._route(_TOKENS, self.tokens),
@@ -82,6 +83,7 @@ class AdministrationPages:
             section="administration",
             values=values,
             errors=errors,
+            passwords=page.frame.config.sign_in.passwords,
             password_hint=PASSWORD_HINT,
         )
 
@@ -90,6 +92,7 @@ class AdministrationPages:
 
     async def disable(self, page: Page) -> web.StreamResponse:
         account = await self._accounts.get(page.part("name"))
+        _check_not_oneself(page, account.name)
         back = account_url(account.name)
         if page.is_post:
             await self._accounts.disable(account.name, by=_administrator(page))
@@ -109,6 +112,14 @@ class AdministrationPages:
                 button="Disable",
             ),
         )
+
+    async def set_role(self, page: Page) -> web.StreamResponse:
+        name, administrator = page.part("name"), bool(page.form.text("administrator"))
+        _check_not_oneself(page, name)
+        await self._accounts.set_administrator(
+            name, administrator=administrator, by=_administrator(page)
+        )
+        return page.redirect(account_url(name), "saved_account")
 
     async def enable(self, page: Page) -> web.StreamResponse:
         account = await self._accounts.enable(page.part("name"), by=_administrator(page))
@@ -138,6 +149,8 @@ class AdministrationPages:
             422 if errors else 200,
             section="administration",
             shown=account_row(account),
+            is_own=account.name == page.account.name,
+            passwords=page.frame.config.sign_in.passwords,
             disable_url=None if is_disabled else f"{base}/disable",
             enable_url=f"{base}/enable" if is_disabled else None,
             errors=errors,
@@ -148,6 +161,12 @@ class AdministrationPages:
         self, path: str, handler: Handler, *, gets: bool = True, posts: bool = False
     ) -> PageRoute:
         return PageRoute(path, For.ADMINISTRATORS, handler, gets, posts)
+
+
+def _check_not_oneself(page: Page, name: str) -> None:
+    """Somebody must be left who can undo it."""
+    if name == page.account.name:
+        raise ServiceError("this is your own account; another administrator can do that")
 
 
 def _administrator(page: Page) -> Author:

@@ -159,11 +159,17 @@ def activity_row(event: AuditEvent, names: Mapping[str, str], *, own: bool) -> A
         sentence=event_sentence(event),
         refs=ref_rows(event),
         refs_more=details.get("updates_more", 0),
-        changes=[
-            Change(fact_title(fact), fact_text(fact, before), fact_text(fact, after))
-            for fact, (before, after) in details.get("changes", {}).items()
-        ],
+        changes=changes_of(event),
     )
+
+
+def changes_of(event: AuditEvent) -> list[Change]:
+    """Return what an edit changed."""
+    changes: Any = event.details.get("changes", {})
+    return [
+        Change(fact_title(fact), fact_text(fact, before), fact_text(fact, after))
+        for fact, (before, after) in changes.items()
+    ]
 
 
 def ref_rows(event: AuditEvent) -> list[RefRow]:

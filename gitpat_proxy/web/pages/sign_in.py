@@ -41,6 +41,9 @@ class SignInPages:
             return self._sign_in_form(page, page.query("next"))
         _check_passwords_are_on(page)
         name, password = page.form.text("name").strip(), page.form.text("password")
+        if not name or not password:
+            missing = WrongPasswordError("Give the account's name and its password.")
+            return self._sign_in_form(page, page.form.text("next"), missing)
         try:
             signed_in = await self._sign_in.by_password(name, password, page.visitor.visit)
         except (WrongPasswordError, WaitError, BusyError) as error:

@@ -72,6 +72,7 @@ _EVENTS = {
     "account_added": "Account added",
     "account_disabled": "Account disabled",
     "account_enabled": "Account enabled",
+    "account_edited": "Account edited",
     "password_set": "Password set by an administrator",
     "password_changed": "Password changed",
     "password_imported": "Password imported",
@@ -87,7 +88,7 @@ _REFUSALS = {
     "token_not_yet_valid": "the token is not valid yet",
     "account_disabled": "the account is disabled",
     "address_denied": "the token may not be used from there",
-    "scope_missing": "the token lacks the scope",
+    "scope_missing": "a scope is missing",
     "repository_not_found": "no such repository",
     "dumb_protocol_off": "the dumb protocol is off",
     "service_off": "the repository does not allow it",
@@ -104,6 +105,7 @@ _SERVICES = {
     "api": "Over the API",
 }
 _FACTS = {
+    "administrator": "Administrator",
     "name": "Name",
     "scopes": "Scopes",
     "addresses": "Addresses",
@@ -122,6 +124,8 @@ def fact_text(fact: str, value: object) -> str:
     """Return a token's fact, as the audit has it, as people read it."""
     if value is None:
         return _MISSING.get(fact, "none")
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, list):
         return ", ".join(map(str, value))
     return moment_text(datetime.fromisoformat(str(value))) if fact in _TIMES else str(value)
@@ -174,8 +178,11 @@ def sentence_of(words: str) -> str:
 
 
 def sentences_of(problems: Mapping[str, str]) -> dict[str, str]:
-    """Return what is wrong with which field, as sentences."""
-    return {name: sentence_of(words) for name, words in problems.items()}
+    """Return what is wrong with which field, as sentences.
+
+    What is accepted stands on the page already, and often in another form than it is typed in.
+    """
+    return {name: sentence_of(words.partition("; accepted:")[0]) for name, words in problems.items()}
 
 
 @dataclass(frozen=True)
@@ -194,6 +201,7 @@ NOTICES = {
     "password": Notice("success", "The password is changed, and your other sessions have ended."),
     "password_set": Notice("success", "The password is set, and the account's sessions have ended."),
     "ended": Notice("success", "The session has ended."),
+    "saved_account": Notice("success", "Saved. It holds from the next request on."),
     "added": Notice("success", "The account is there."),
     "disabled": Notice("success", "Disabled. Its tokens and sessions open nothing any more."),
     "enabled": Notice("success", "Enabled. Its tokens that had not ended work again."),

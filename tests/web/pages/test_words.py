@@ -63,7 +63,7 @@ def test_a_browser_as_people_know_it(user_agent: str, words: str) -> None:
         (
             "refused",
             {"code": "scope_missing", "service": "git-receive-pack"},
-            "Refused: the token lacks the scope",
+            "Refused: a scope is missing",
             "Push",
         ),
         ("refused", {"code": "of_later", "service": None}, "Refused: of later", None),

@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from urllib.parse import urlsplit
 
-from aiohttp import web
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
 
 from gitpat_proxy import __version__
 from gitpat_proxy.access.lifetime import lifetime_of
@@ -15,7 +16,7 @@ from gitpat_proxy.backends.http_backend import HttpBackend
 from gitpat_proxy.backends.upstream import Upstream
 from gitpat_proxy.config.model import Config, RouteConfig
 from gitpat_proxy.expectation import keep_waiting
-from gitpat_proxy.gate import Gate, GateSettings
+from gitpat_proxy.gate import Gate, GateSettings, framing_problem
 from gitpat_proxy.routes import Route
 from gitpat_proxy.services.accounts import Accounts
 from gitpat_proxy.services.audit import Recorder, prune_regularly
@@ -61,16 +62,16 @@ def make_app(config: Config, database: Database, clock: Clock) -> web.Applicatio
         reference=reference(described),
     )
     api = ApiParts(config, database, tokens, authentication, throttle, recorder, clock, described)
-    app = web.Application()
+    app = web.Application(middlewares=[_refuse_what_has_no_clear_end])
     app.cleanup_ctx.append(_gate_between(config, authentication, recorder, Watch(tokens, clock), clock))
     app.cleanup_ctx.append(_pruning(config, database, clock))
-    app.on_response_prepare.append(_hide_versions)
+    app.on_response_prepare.append(_finish_head)
     app.router.add_get("/", to_the_pages)
     app.router.add_get("/-/health", health)
     app.router.add_get("/-/ready", ready(database))
     add_pages(app, pages)
     add_api(app, api, visitors)
-    app.router.add_route("*", "/-/{rest:(?s:.*)}", nothing_here)
+    app.router.add_route("*", "/-/{rest:(?s:.*)}", nothing_here, expect_handler=keep_waiting)
     app.router.add_route("*", "/{rest:(?s:.*)}", _handle_git, expect_handler=keep_waiting)
     return app
 
@@ -122,9 +123,37 @@ async def _handle_git(request: web.Request) -> web.StreamResponse:
     return await request.app[_GATE].handle(request)
 
 
-async def _hide_versions(_request: web.Request, response: web.StreamResponse) -> None:
-    """Replace what aiohttp would say: its version and Python's are for those who run it alone."""
-    response.headers["Server"] = "gitpat-proxy"
+@web.middleware
+async def _refuse_what_has_no_clear_end(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """The gate does so itself, with a line in the log."""
+    problem = None if request.match_info.handler is _handle_git else framing_problem(request)
+    if problem:
+        return web.Response(status=400, text=f"The request can't be answered: {problem}.\n")
+    return await handler(request)
+
+
+async def _finish_head(request: web.Request, response: web.StreamResponse) -> None:
+    """Put into the head what every answer has, whoever made it.
+
+    aiohttp would tell its version and Python's, which are for those who run it alone.
+    """
+    response.headers[hdrs.SERVER] = "gitpat-proxy"
+    if _is_last(request, response):
+        response.force_close()
+        response.headers[hdrs.CONNECTION] = "close"
+
+
+def _is_last(request: web.Request, response: web.StreamResponse) -> bool:
+    """Tell whether the connection must end: what comes next may be read otherwise than it was meant.
+
+    aiohttp (3.14) takes the last line of a chunked body's trailer for a header of the next request,
+    which a proxy in front may send for somebody else.
+    """
+    return (
+        response.status == 400
+        or request.method == hdrs.METH_CONNECT
+        or hdrs.TRANSFER_ENCODING in request.headers
+    )
 
 
 def backend_of(route: RouteConfig, config: Config) -> Backend:

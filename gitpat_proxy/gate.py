@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import structlog
 from aiohttp import hdrs, web
-from aiohttp.http import HttpVersion11
+from aiohttp.http import HttpVersion10, HttpVersion11
 
 from gitpat_proxy.access.model import Clock, Network
 from gitpat_proxy.access.policy import Attempt, decide
@@ -155,13 +155,23 @@ class Gate:
             self._recorder.event(event)
 
 
-def _check_framing(request: web.Request) -> None:
-    """Refuse what another server in front or behind could read with another end (RFC 9112, 6.1)."""
-    if request.method != "POST" and request.body_exists:
-        raise RefusedError(refuse(Code.BAD_REQUEST, what="only a POST may have a body"))
+def framing_problem(request: web.Request) -> str | None:
+    """Return why another server in front could see another end of the request (RFC 9112, 6.1)."""
+    if request.version not in {HttpVersion10, HttpVersion11}:
+        return "only HTTP/1.0 and HTTP/1.1 are spoken here"
     coding = request.headers.getall(hdrs.TRANSFER_ENCODING, ())
     if coding and (request.version < HttpVersion11 or [c.lower() for c in coding] != ["chunked"]):
-        raise RefusedError(refuse(Code.BAD_REQUEST, what="only chunked is accepted, in HTTP/1.1"))
+        return "only chunked is accepted, in HTTP/1.1"
+    return None
+
+
+def _check_framing(request: web.Request) -> None:
+    """Refuse what another server in front or behind could read with another end."""
+    problem = framing_problem(request)
+    if request.method != "POST" and request.body_exists:
+        problem = "only a POST may have a body"
+    if problem:
+        raise RefusedError(refuse(Code.BAD_REQUEST, what=problem))
 
 
 def _operation(request: web.Request) -> Operation:

@@ -8,7 +8,7 @@ import ssl
 from collections.abc import Awaitable, Callable
 
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from gitpat_proxy.access.model import Clock
 from gitpat_proxy.app import make_app
@@ -24,6 +24,7 @@ _KEEPALIVE_SECONDS = 75.0
 """How long a connection may be idle, or take to send a request's head."""
 _LINGERING_SECONDS = 2.0
 """How long the rest of a refused request's body is read, so that the refusal can be."""
+_NOT_HTTP = "This is no request that HTTP/1.1 allows.\n"
 
 _log = structlog.get_logger()
 
@@ -39,7 +40,7 @@ async def serve(config: Config, clock: Clock, started: Callable[[], Awaitable[No
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     async with Database(config.database) as database:
         await _prepare(database)
-        runner = web.AppRunner(
+        runner = _Runner(
             make_app(config, database, clock),
             access_log=None,
             # git inflates bodies itself; aiohttp would do it and leave the header.
@@ -57,6 +58,43 @@ async def serve(config: Config, clock: Clock, started: Callable[[], Awaitable[No
             _log.info("stopping")
         finally:
             await runner.cleanup()
+
+
+class _Connection(web.RequestHandler):
+    """A connection that tells those who send no HTTP so in our own words."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer without what aiohttp would: its version, and the line that it could not read."""
+        response = super().handle_error(request, status, exc, message)
+        if status != 400:
+            return response
+        answer = web.Response(status=status, text=_NOT_HTTP, headers={hdrs.SERVER: "gitpat-proxy"})
+        answer.force_close()
+        return answer
+
+
+class _Server(web.Server):
+    """Makes such connections."""
+
+    def __call__(self) -> web.RequestHandler:
+        return _Connection(self, loop=self._loop, **self._kwargs)
+
+
+class _Runner(web.AppRunner):
+    """Serves an application by them."""
+
+    async def _make_server(self) -> web.Server:
+        server = await super()._make_server()
+        server.__class__ = _Server
+        return server
 
 
 def tls_context(tls: Tls) -> ssl.SSLContext:

@@ -1,7 +1,9 @@
 """HTTP as bytes on a socket, for what no client would send."""
 
 import base64
+import re
 import socket
+from collections.abc import Sequence
 
 
 def basic(secret: str, username: str = "anyone") -> str:
@@ -61,3 +63,46 @@ def service_request(
 def status_of(answer: bytes) -> int:
     """Return the status; 0 if the connection was closed without an answer."""
     return int(answer.split(b" ", 2)[1]) if answer else 0
+
+
+def answers_in(data: bytes, methods: Sequence[str]) -> tuple[list[str], bool]:
+    """Return the statuses of all answers, and whether the last one is whole.
+
+    `methods` are those of the requests, as an answer to HEAD has no body. Something that is no answer
+    counts as one, with the status "0.9", as HTTP/0.9 has none.
+    """
+    statuses: list[str] = []
+    asked = iter(methods)
+    while data:
+        head, end, rest = data.partition(b"\r\n\r\n")
+        if not data.startswith(b"HTTP/"):
+            return [*statuses, "0.9"], True
+        if not end:
+            return statuses, False
+        status = head.split(b" ", 2)[1].decode()
+        has_body = not status.startswith("1") and next(asked, "GET") != "HEAD"
+        length = _answer_length(head.lower(), rest) if has_body else 0
+        statuses.append(status)
+        if length is None or length > len(rest):
+            return statuses, False
+        data = rest[length:]
+    return statuses, True
+
+
+def _answer_length(head: bytes, rest: bytes) -> int | None:
+    """Return how many bytes the body has; None if that can't be told yet."""
+    if b"\r\ntransfer-encoding: chunked" in head:
+        return _chunked_length(rest)
+    if found := re.search(rb"\r\ncontent-length: (\d+)", head):
+        return int(found[1])
+    return None if re.search(rb"\r\nconnection: close|^http/1.0", head) else 0
+
+
+def _chunked_length(rest: bytes) -> int | None:
+    place = 0
+    while (end := rest.find(b"\r\n", place)) >= 0:
+        size = int(rest[place:end], 16)
+        place = end + 2 + size + 2
+        if not size:
+            return place
+    return None

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
 
-from aiohttp import web
+from aiohttp import ClientError, web
+
+from gitpat_proxy.expectation import let_body_come
 
 _LONGEST = 64 * 1024
 _MOST_FIELDS = 200
@@ -40,15 +42,20 @@ async def read_form(request: web.Request) -> Form:
     """Read a request's body as a form; raises FormError."""
     if request.content_type != "application/x-www-form-urlencoded":
         raise FormError("The form came in another encoding than the page's own.")
+    if (request.content_length or 0) > _LONGEST:
+        raise _too_large()
     body = b""
     try:
         async with asyncio.timeout(_SECONDS):
+            await let_body_come(request)
             async for chunk in request.content.iter_any():
                 body += chunk
                 if len(body) > _LONGEST:
-                    raise FormError("The form is larger than any of ours.")
+                    raise _too_large()
     except TimeoutError:
         raise FormError("The form did not arrive in time.") from None
+    except (ConnectionError, ClientError, web.RequestPayloadError):
+        raise FormError("The form did not arrive whole.") from None
     try:
         pairs = parse_qsl(
             body.decode("ascii"),
@@ -63,6 +70,10 @@ async def read_form(request: web.Request) -> Form:
     for name, value in pairs:
         fields.setdefault(name, []).append(value)
     return Form(fields)
+
+
+def _too_large() -> FormError:
+    return FormError("The form is larger than any of ours.")
 
 
 def own_page(address: str) -> str:

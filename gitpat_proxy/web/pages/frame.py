@@ -17,6 +17,7 @@ from aiohttp import hdrs, web
 from gitpat_proxy.access.model import Account, Clock, Session
 from gitpat_proxy.access.representation import time_text
 from gitpat_proxy.config.model import Config
+from gitpat_proxy.expectation import keep_waiting
 from gitpat_proxy.services.errors import NotFoundError, ServiceError
 from gitpat_proxy.store.errors import DatabaseError
 from gitpat_proxy.web.pages.forms import Form, FormError, read_form
@@ -164,7 +165,7 @@ class Frame:
             if route.gets:
                 self._router.add_get(route.path, answer)
             if route.posts:
-                self._router.add_post(route.path, answer)
+                self._router.add_post(route.path, answer, expect_handler=keep_waiting)
 
     def render(
         self,

@@ -91,6 +91,9 @@ class Exchange:
         try:
             await let_body_come(self._request)
             while True:
+                # aiohttp (3.14) may leave reading paused when all has been taken, and then sees no end.
+                if self._request.transport is not None:
+                    self._request.protocol.resume_reading()
                 async with asyncio.timeout(IDLE_SECONDS):
                     chunk = await self._request.content.readany()
                 if not chunk:

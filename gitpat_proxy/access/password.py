@@ -36,7 +36,7 @@ def checked_password(text: str) -> str:
 
 def _common() -> frozenset[str]:
     # Some megabytes, for a moment that is rare.
-    from zxcvbn.frequency_lists import FREQUENCY_LISTS  # noqa: PLC0415
+    from zxcvbn.frequency_lists import FREQUENCY_LISTS  # noqa: PLC0415 - see above
 
     # What is common as a password and more so as a word or a name is in that list only.
     return frozenset().union(*FREQUENCY_LISTS.values())

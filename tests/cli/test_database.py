@@ -15,6 +15,7 @@ from gitpat_proxy.store.backup import back_up
 from gitpat_proxy.store.errors import DatabaseError
 from tests.cli.program import run
 from tests.support.proxy import Proxy
+from tests.support.tools import skip
 
 
 @pytest.fixture
@@ -163,7 +164,7 @@ def small_disk(folder: Path) -> Iterator[Path]:
     """A file system with room for a few pages."""
     command = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
     if subprocess.run(command, capture_output=True, check=False).returncode != 0:
-        pytest.skip("whoever runs this may not mount a file system")
+        skip("whoever runs this may not mount a file system")
     yield folder
     subprocess.run(["umount", str(folder)], check=True)
 

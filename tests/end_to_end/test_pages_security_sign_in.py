@@ -20,6 +20,7 @@ from gitpat_proxy.web.visitor import csrf_token_of
 from tests.support.proxy import Proxy, free_port
 from tests.support.raw import basic
 from tests.support.secrets_seen import SEEN
+from tests.support.tools import skip
 from tests.support.visitor import PASSWORD, Page, Visitor, person, rows
 
 PROXY = "127.0.0.2"
@@ -268,7 +269,7 @@ def own_address() -> str:
         address = str(probe.getsockname()[0])
         if not address.startswith("127."):
             return address
-    return pytest.skip("this machine has no network")
+    return skip("this machine has no network")
 
 
 def test_no_password_crosses_a_network_in_clear(sites: Sites) -> None:

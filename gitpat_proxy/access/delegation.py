@@ -36,4 +36,4 @@ def _lie_within(inner: tuple[Network, ...] | None, outer: tuple[Network, ...]) -
 
 
 def _is_subnet(inner: Network, outer: Network) -> bool:
-    return inner.version == outer.version and inner.subnet_of(outer)  # type: ignore[arg-type] - of one version
+    return inner.version == outer.version and inner.subnet_of(outer)  # type: ignore[arg-type]  # of one version

@@ -46,11 +46,13 @@ class StallingRelay:
         left = self._client_bytes
         with suppress(OSError):
             while data := client.recv(65536):
-                if left is not None and len(data) > left:
-                    self.stalled.set()
-                    continue
+                if left is not None:
+                    # Nothing beyond a gap: the proxy would see a broken body, not one that stalls.
+                    if len(data) > left:
+                        self.stalled.set()
+                    data = data[:left]
+                    left -= len(data)
                 proxy.sendall(data)
-                left = None if left is None else left - len(data)
         _end(proxy)
 
     def _pass_down(self, proxy: socket.socket, client: socket.socket) -> None:

@@ -177,10 +177,8 @@ def test_no_way_back_leads_to_a_secret(bob: Person) -> None:
     assert again not in page.content()
 
     bob.go("/-/tokens?status=all")
-    assert [row.inner_text() for row in page.get_by_role("rowheader").get_by_role("link").all()] == [
-        "desktop",
-        "laptop",
-    ]
+    names = [row.inner_text() for row in page.get_by_role("rowheader").get_by_role("link").all()]
+    assert sorted(names) == ["desktop", "laptop"]  # made within one second, they have no order
 
 
 def test_every_copy_button_copies_what_stands_beside_it(bob: Person, shared_proxy: Proxy) -> None:

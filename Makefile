@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: run test check bench image-test lock clean
+.PHONY: run test check bench soak fuzz image-test lock clean
 
 run: $(VENV)/installed
 	@$(BIN)/gitpat-proxy demo
@@ -21,6 +21,14 @@ check: $(VENV)/installed-development
 
 bench: $(VENV)/installed-development
 	@$(BIN)/python -m bench
+
+# make soak SECONDS=1800 OPTIONS='--kill-proxy-every 120 --reload-every 30'
+soak: $(VENV)/installed-development
+	@$(BIN)/python -m bench.soak $(or $(SECONDS),60) $(OPTIONS)
+
+# make fuzz SECONDS=600 PROCESSES=2 ONLY='tests.git credentials'
+fuzz: $(VENV)/installed-development
+	@$(BIN)/python -m tests.fuzz --seconds $(or $(SECONDS),60) --processes $(or $(PROCESSES),1) $(ONLY)
 
 image-test:
 	@tests/image/run

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from urllib.parse import urlsplit
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
@@ -10,20 +9,24 @@ from aiohttp.typedefs import Handler
 from gitpat_proxy import __version__
 from gitpat_proxy.access.lifetime import lifetime_of
 from gitpat_proxy.access.model import Clock
+from gitpat_proxy.admission import Admission
 from gitpat_proxy.authentication import Authentication
 from gitpat_proxy.backends.base import Backend
 from gitpat_proxy.backends.http_backend import HttpBackend
+from gitpat_proxy.backends.spool import Spool
 from gitpat_proxy.backends.upstream import Upstream
 from gitpat_proxy.config.model import Config, RouteConfig
 from gitpat_proxy.expectation import keep_waiting
-from gitpat_proxy.gate import Gate, GateSettings, framing_problem
+from gitpat_proxy.gate import Gate, GateParts, framing_problem
 from gitpat_proxy.routes import Route
 from gitpat_proxy.services.accounts import Accounts
 from gitpat_proxy.services.audit import Recorder, prune_regularly
+from gitpat_proxy.services.clock import unhurried
 from gitpat_proxy.services.passwords import Passwords
 from gitpat_proxy.services.sessions import Sessions
 from gitpat_proxy.services.sign_in import SignIn
 from gitpat_proxy.services.tokens import Tokens
+from gitpat_proxy.shared import Shared
 from gitpat_proxy.store.database import Database
 from gitpat_proxy.throttle import Throttle
 from gitpat_proxy.watch import Watch
@@ -35,17 +38,17 @@ from gitpat_proxy.web.health import health, nothing_here, ready, to_the_pages
 from gitpat_proxy.web.pages.site import PageParts, add_pages
 from gitpat_proxy.web.visitor import Visitors
 
-_GATE = web.AppKey("gate", Gate)
+GATE = web.AppKey("gate", Gate)
 
 
-def make_app(config: Config, database: Database, clock: Clock) -> web.Application:
+def make_app(config: Config, database: Database, shared: Shared, clock: Clock) -> web.Application:
     """Put the parts together; they begin to work when the application starts."""
     tokens = Tokens(database, clock, config)
     passwords = Passwords()
     sessions = Sessions(database, clock)
     sign_in = SignIn(database, clock, passwords)
     visitors = Visitors(config, sessions, sign_in)
-    throttle = Throttle(config.limits.unknown_tokens)
+    throttle = Throttle(shared, config)
     authentication = Authentication(tokens, throttle)
     recorder = Recorder(database)
     described = document(config.public_url, __version__)
@@ -63,7 +66,11 @@ def make_app(config: Config, database: Database, clock: Clock) -> web.Applicatio
     )
     api = ApiParts(config, database, tokens, authentication, throttle, recorder, clock, described)
     app = web.Application(middlewares=[_refuse_what_has_no_clear_end])
-    app.cleanup_ctx.append(_gate_between(config, authentication, recorder, Watch(tokens, clock), clock))
+    gate = GateParts(
+        config, authentication, Admission(shared, config), recorder, Watch(tokens, clock), clock
+    )
+    app.cleanup_ctx.append(_opened(database, shared))
+    app.cleanup_ctx.append(_gate_between(gate))
     app.cleanup_ctx.append(_pruning(config, database, clock))
     app.on_response_prepare.append(_finish_head)
     app.router.add_get("/", to_the_pages)
@@ -76,29 +83,35 @@ def make_app(config: Config, database: Database, clock: Clock) -> web.Applicatio
     return app
 
 
-def _gate_between(
-    config: Config, authentication: Authentication, recorder: Recorder, watch: Watch, clock: Clock
-) -> Callable[[web.Application], AsyncIterator[None]]:
+def _opened(database: Database, shared: Shared) -> Callable[[web.Application], AsyncIterator[None]]:
+    """Return what closes them when nothing uses them any more."""
+
+    async def opened(_app: web.Application) -> AsyncIterator[None]:
+        async with database:
+            yield
+        shared.close()
+
+    return opened
+
+
+def _gate_between(parts: GateParts) -> Callable[[web.Application], AsyncIterator[None]]:
     """Return what opens the gate, with the backends behind it, and closes it in the end."""
 
     async def gate(app: web.Application) -> AsyncIterator[None]:
-        routes = [Route(r.segments, backend_of(r, config), r.dumb_protocol) for r in config.routes]
-        settings = GateSettings(
-            routes,
-            config.trusted_proxies,
-            config.missing_scope_status,
-            config.limits.operations,
-            config.public_url,
-        )
-        recorder.start()
-        watching = asyncio.create_task(watch.run())
-        app[_GATE] = Gate(settings, authentication, recorder, watch, clock)
+        config = parts.config
+        spool = Spool(config)
+        routes = [
+            Route(r.segments, backend_of(r, config, spool), r.dumb_protocol) for r in config.routes
+        ]
+        parts.recorder.start()
+        watching = asyncio.create_task(parts.watch.run())
+        app[GATE] = Gate(parts, routes)
         yield
-        await app[_GATE].close()
+        await app[GATE].close()
         watching.cancel()
         for route in routes:
             await route.backend.close()
-        await recorder.close()
+        await parts.recorder.close()
 
     return gate
 
@@ -110,7 +123,7 @@ def _pruning(
 
     async def pruning(_app: web.Application) -> AsyncIterator[None]:
         keep = lifetime_of(config.audit.keep)
-        task = keep and asyncio.create_task(prune_regularly(database, clock, keep))
+        task = keep and asyncio.create_task(prune_regularly(database, unhurried(clock), keep))
         yield
         if task:
             task.cancel()
@@ -120,7 +133,7 @@ def _pruning(
 
 
 async def _handle_git(request: web.Request) -> web.StreamResponse:
-    return await request.app[_GATE].handle(request)
+    return await request.app[GATE].handle(request)
 
 
 @web.middleware
@@ -156,11 +169,11 @@ def _is_last(request: web.Request, response: web.StreamResponse) -> bool:
     )
 
 
-def backend_of(route: RouteConfig, config: Config) -> Backend:
+def backend_of(route: RouteConfig, config: Config, spool: Spool) -> Backend:
     """Make a route's backend, inside a running event loop.
 
     Raises OSError, with a sentence, if a file, a variable or a program that it needs is not there.
     """
     if route.repositories is not None:
-        return HttpBackend(route.repositories, urlsplit(config.public_url).hostname or "localhost")
+        return HttpBackend(route.repositories, config, spool)
     return Upstream(route)

@@ -2,6 +2,8 @@
 
 import asyncio
 import secrets
+import socket
+import struct
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
@@ -14,17 +16,17 @@ from aiohttp import ClientError, hdrs, web
 
 from gitpat_proxy.access.address import Address, address_text
 from gitpat_proxy.access.model import AuditEvent, Token
-from gitpat_proxy.access.refusal import Code, Refusal
+from gitpat_proxy.access.refusal import Code, Refusal, RefusedError, refuse
 from gitpat_proxy.access.secret import without_secrets
 from gitpat_proxy.backends.base import Answer, AnswerCutError, BodyCutError
+from gitpat_proxy.config.model import Limits
+from gitpat_proxy.config.values import size_text
 from gitpat_proxy.expectation import let_body_come
 from gitpat_proxy.git.fetch import ArchiveObserver, FetchObserver
 from gitpat_proxy.git.operation import Kind, Operation, Service
 from gitpat_proxy.git.pktline import pkt_line
 from gitpat_proxy.git.push import PushObserver
 
-IDLE_SECONDS = 60
-"""How long a client may take to send anything, or to take 64 KiB; git is never silent for so long."""
 _CHALLENGE = 'Basic realm="Git, with a personal access token as the password", charset="UTF-8"'
 
 # git shows nothing of a refused POST's body, but what stands in an ERR packet (gitprotocol-pack).
@@ -39,10 +41,43 @@ _TOLD_IN_A_PACKET = frozenset(
     }
 )
 
+# A file of a repository, or of an upstream, is nothing to show, let alone to run beside the pages.
+_FOR_BROWSERS = {
+    hdrs.CACHE_CONTROL: "no-store",
+    "Content-Security-Policy": "sandbox; default-src 'none'",
+    "X-Content-Type-Options": "nosniff",
+}
+
+_BEGINNING_BYTES = 64 * 1024
+_LONGEST_ANSWER_KEPT = 1024 * 1024
+_NO_LINGERING = struct.pack("ii", 1, 0)
 _LONGEST_REPOSITORY = 300
 """What is kept of a name in the audit: one that is longer is hardly one that is there."""
 
 _log = structlog.get_logger()
+
+
+class Pace:
+    """Tells whether the other side is quick enough, by what passes while it is waited for.
+
+    `least` is in bytes per second, on average over `seconds` of waiting.
+    """
+
+    def __init__(self, seconds: float, least: int) -> None:
+        self._seconds = seconds
+        self._least = least
+        self._waited = 0.0
+        self._passed = 0
+
+    def is_kept(self, waited: float, passed: int) -> bool:
+        """Count what passed, in bytes, after so many seconds of waiting; False: that was too slow."""
+        self._waited += waited
+        self._passed += passed
+        if self._waited < self._seconds:
+            return True
+        kept = self._passed >= self._least * self._waited
+        self._waited, self._passed = 0.0, 0
+        return kept
 
 
 class ClientGoneError(Exception):
@@ -65,19 +100,31 @@ class Observer(Protocol):
 class Exchange:
     """A request, what is found out about it, and its answer."""
 
-    def __init__(self, request: web.Request, address: Address | None, public_url: str) -> None:
+    def __init__(
+        self, request: web.Request, address: Address | None, public_url: str, limits: Limits
+    ) -> None:
         self.request_id = secrets.token_hex(6)
         self.address = address_text(address)
         self.operation: Operation | None = None
         self.token: Token | None = None
         self.refusal: Refusal | None = None
+        self.body_refusal: Refusal | None = None
+        """Why a body is refused that was let in: what it asks for shows as it comes."""
         self.token_ends: str | None = None
         """When the permitted token ends, as text, if that is near."""
         self._request = request
         self._public_url = public_url
+        self._limits = limits
+        self._taking = Pace(limits.send_idle_seconds, limits.least_bytes_per_second)
+        self._too_slow: str | None = None
         self._response: web.StreamResponse | None = None
         self._observer: Observer | None = None
+        self._arriving = self._receive()
+        self._beginning: list[bytes] = []
         self._body_is_over = asyncio.Event()
+        self._is_body_cut = False
+        self._is_forwarded = False
+        self._is_audited = False
         self._is_cut = False
         self._is_cut_off = False
         self._complete = False
@@ -85,32 +132,106 @@ class Exchange:
         self._bytes_in = 0
         self._bytes_out = 0
 
+    async def receive_beginning(self) -> None:
+        """Wait for the first 64 KiB of the body, or its end: who is slow until then costs no process.
+
+        Raises ClientGoneError if that does not come, RefusedError if it shows what is refused.
+        """
+        try:
+            async for chunk in self._arriving:
+                self._beginning.append(chunk)
+                if self._bytes_in >= _BEGINNING_BYTES:
+                    return
+        except BodyCutError:
+            if self.body_refusal:
+                raise RefusedError(self.body_refusal) from None
+            self._cut()
+            raise ClientGoneError from None
+
+    def must_go_on(self) -> None:
+        """Say that from now on a push that has wholly arrived is the backend's to end.
+
+        Raises ClientGoneError if it was cut off before.
+        """
+        if self._is_cut_off:
+            raise ClientGoneError
+        self._is_forwarded = True
+
     async def body(self) -> AsyncIterator[bytes]:
         """Yield the request's body as it was sent; raise BodyCutError if it does not arrive whole."""
-        observer = self._observer = _observer_of(self._request, self.operation)
+        for chunk in self._beginning:
+            yield chunk
+        self._beginning.clear()
+        async for chunk in self._arriving:
+            yield chunk
+
+    async def _receive(self) -> AsyncIterator[bytes]:
+        """Yield what arrives, watched and counted; raise BodyCutError if it is cut off, or refused.
+
+        Where it is refused the rest, up to a bound, is read and not passed on: git reads why only when
+        it has sent all.
+        """
+        observer = self._observer = _observer_of(
+            self._request, self.operation, self._limits.command_list_bytes
+        )
+        try:
+            async for chunk in self._chunks():
+                self._bytes_in += len(chunk)
+                if self.body_refusal is None:
+                    if observer:
+                        observer.asked(chunk)
+                    self.body_refusal = self._refusal_of_body()
+                if self.body_refusal and self._bytes_in > 2 * self._limits.push_bytes:
+                    self._cut()
+                    break
+                if self.body_refusal is None:
+                    yield chunk
+        except BodyCutError:
+            self._is_body_cut = True
+            raise
+        finally:
+            self._body_is_over.set()
+        if self.body_refusal:
+            raise BodyCutError
+
+    async def _chunks(self) -> AsyncIterator[bytes]:
+        """Yield the body as it arrives; raise BodyCutError if it breaks off, or is too slow."""
+        seconds = self._limits.receive_idle_seconds
+        pace = Pace(seconds, self._limits.least_bytes_per_second)
         try:
             await let_body_come(self._request)
             while True:
                 # aiohttp (3.14) may leave reading paused when all has been taken, and then sees no end.
                 if self._request.transport is not None:
                     self._request.protocol.resume_reading()
-                async with asyncio.timeout(IDLE_SECONDS):
+                began = time.monotonic()
+                async with asyncio.timeout(seconds):
                     chunk = await self._request.content.readany()
                 if not chunk:
                     return
-                self._bytes_in += len(chunk)
-                if observer:
-                    observer.asked(chunk)
+                if not pace.is_kept(time.monotonic() - began, len(chunk)):
+                    raise TimeoutError  # noqa: TRY301 - the same as if nothing had come
                 yield chunk
-        except (ConnectionError, ClientError, web.RequestPayloadError, TimeoutError) as error:
+        except TimeoutError as error:
+            self._too_slow = "the client sent too little for too long"
             raise BodyCutError from error
-        finally:
-            self._body_is_over.set()
+        except (ConnectionError, ClientError, web.RequestPayloadError) as error:
+            raise BodyCutError from error
+
+    def _refusal_of_body(self) -> Refusal | None:
+        observer, limits = self._observer, self._limits
+        if not isinstance(observer, PushObserver):
+            return None
+        if observer.is_list_too_long:
+            return refuse(Code.TOO_MANY_REFS, most=size_text(limits.command_list_bytes))
+        if self._bytes_in > limits.push_bytes:
+            return refuse(Code.PUSH_TOO_LARGE, most=size_text(limits.push_bytes))
+        return None
 
     @property
     def _own_headers(self) -> dict[str, str]:
         ends = {"X-Token-Expires": self.token_ends} if self.token_ends else {}
-        return {"X-Request-Id": self.request_id} | ends
+        return {"X-Request-Id": self.request_id} | _FOR_BROWSERS | ends
 
     def refuse(self, refusal: Refusal) -> web.StreamResponse:
         """Answer with a refusal, the one way in which all of them are told.
@@ -123,7 +244,7 @@ class Exchange:
             return self._response
         # A secret that somebody typed into the address would be in the repository's name.
         text = without_secrets(f"{refusal.sentence} (request {self.request_id})")
-        headers = self._own_headers | {hdrs.CACHE_CONTROL: "no-store"}
+        headers = self._own_headers
         if refusal.retry_after is not None:
             headers[hdrs.RETRY_AFTER] = str(refusal.retry_after)
         if refusal.allow:
@@ -141,22 +262,22 @@ class Exchange:
         return f"Go to {self._public_url}{refusal.page}\n" if refusal.page else ""
 
     def _packet(self, refusal: Refusal, text: str, headers: dict[str, str]) -> web.Response | None:
-        operation = self.operation
-        if (
-            refusal.code not in _TOLD_IN_A_PACKET
-            or operation is None
-            or operation.kind is not Kind.RPC
-            or operation.service is not Service.UPLOAD_PACK
-        ):
+        """Return an answer of which git shows the text; None where a status has to do."""
+        operation, told = self.operation, None
+        if operation is None or operation.kind is not Kind.RPC:
             return None
-        return web.Response(
-            body=pkt_line(f"ERR {text}".encode()),
-            headers=headers | {hdrs.CONTENT_TYPE: str(operation.answer_type)},
-        )
+        if refusal is self.body_refusal and isinstance(self._observer, PushObserver):
+            told = self._observer.refusal(text)
+        elif refusal.code in _TOLD_IN_A_PACKET and operation.service is Service.UPLOAD_PACK:
+            told = pkt_line(f"ERR {text}".encode())
+        if told is None:
+            return None
+        return web.Response(body=told, headers=headers | {hdrs.CONTENT_TYPE: str(operation.answer_type)})
 
-    async def relay(self, answer: Answer) -> None:
+    async def relay(self, answer: Answer, keep: Callable[[], Awaitable[None]]) -> None:
         """Pass the answer on, all but its end.
 
+        `keep` is called as soon as git reports what became of a push, before its client can read it.
         Raises ClientGoneError, except for a push: its answer is then read for its outcome alone. An
         answer that breaks off cuts the connection, so that git notices.
         """
@@ -164,18 +285,44 @@ class Exchange:
         response.headers.update(self._own_headers)
         if self.operation is not None and self.operation.kind is Kind.RPC:
             await self._until_body_is_over()
+        if self.body_refusal:
+            answer = await self._answer_in_spite_of(self.body_refusal, answer)
         await self._send(partial(response.prepare, self._request))
         try:
             async for chunk in answer.body:
                 self._bytes_out += len(chunk)
-                if self._observer:
+                if self._observer and not self._is_reported:
                     self._observer.answered(chunk)
-                await self._send(partial(response.write, chunk))
+                if self._is_reported and not self._is_audited:
+                    await keep()
+                await self._send(partial(response.write, chunk), len(chunk))
         except AnswerCutError as error:
-            _log.error("answer_cut", request=self.request_id, reason=str(error))
+            log = _log.info if self._is_body_cut else _log.error
+            log("answer_cut", request=self.request_id, reason=str(error))
             self._cut()
         else:
             self._complete = True
+        if isinstance(self._observer, PushObserver) and self._observer.failure:
+            _log.error("push_failed", request=self.request_id, reason=self._observer.failure)
+
+    async def _answer_in_spite_of(self, refusal: Refusal, answer: Answer) -> Answer:
+        """Return git's answer if it did what was refused, else raise RefusedError.
+
+        git may have had all that it needs before the body became too large.
+        """
+        chunks, size = [], 0
+        with suppress(AnswerCutError):
+            async for chunk in answer.body:
+                if isinstance(self._observer, PushObserver):
+                    self._observer.answered(chunk)
+                size += len(chunk)
+                if size <= _LONGEST_ANSWER_KEPT:
+                    chunks.append(chunk)
+        if not (isinstance(self._observer, PushObserver) and self._observer.is_applied):
+            self._response = None
+            raise RefusedError(refusal)
+        self.body_refusal = None
+        return Answer(answer.headers, _given(chunks))
 
     async def _until_body_is_over(self) -> None:
         """Hold the answer back: nginx in front stops passing a body on once it has an answer's head.
@@ -186,7 +333,7 @@ class Exchange:
         while not self._body_is_over.is_set() and self._bytes_in != arrived:
             arrived = self._bytes_in
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._body_is_over.wait(), IDLE_SECONDS)
+                await asyncio.wait_for(self._body_is_over.wait(), self._limits.receive_idle_seconds)
 
     async def end(self) -> web.StreamResponse:
         """Say that the answer is complete."""
@@ -199,13 +346,18 @@ class Exchange:
         """The answer as far as there is one; aiohttp wants one also where nobody is left to get it."""
         return self._response or web.Response()
 
-    async def _send(self, step: Callable[[], Awaitable[object]]) -> None:
+    async def _send(self, step: Callable[[], Awaitable[object]], size: int = 0) -> None:
         if self._is_cut:
             return
+        began = time.monotonic()
         try:
-            async with asyncio.timeout(IDLE_SECONDS):
+            async with asyncio.timeout(self._limits.send_idle_seconds):
                 await step()
-        except (ConnectionError, TimeoutError):
+            if not self._taking.is_kept(time.monotonic() - began, size):
+                raise TimeoutError  # noqa: TRY301 - the same as if nothing had been taken
+        except (ConnectionError, TimeoutError) as error:
+            if isinstance(error, TimeoutError):
+                self._too_slow = "the client took too little for too long"
             self._cut()
             if self.operation is None or self.operation.service is not Service.RECEIVE_PACK:
                 raise ClientGoneError from None
@@ -213,23 +365,29 @@ class Exchange:
     def cut_off(self, refusal: Refusal) -> None:
         """End what is under way for the reason given; a push that has wholly arrived is left to git."""
         is_push = self.operation is not None and self.operation.service is Service.RECEIVE_PACK
-        if self._is_cut or (is_push and self._body_is_over.is_set()):
+        if self._is_cut or (is_push and self._is_forwarded and self._body_is_over.is_set()):
             return
         self.refusal = refusal
         self._is_cut_off = True
         self._cut()
 
     def _cut(self) -> None:
-        """Reset the connection: an orderly end could look like the answer's, or never be taken."""
+        """Reset the connection: an orderly end could look like the answer's, or never be taken.
+
+        What the kernel still holds for the client, megabytes at times, is not sent any more.
+        """
         self._is_cut = True
         if self._request.transport is not None:
+            connection = self._request.transport.get_extra_info("socket")
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGERING)
             self._request.transport.abort()
 
     def audit_event(self, now: datetime) -> AuditEvent | None:
-        """Return what the audit keeps of the exchange; None for what is but a step of something."""
+        """Return, once, what the audit keeps of the exchange; None for a step of something."""
         event, details = self._happened()
-        if event is None or self.token is None or self.operation is None:
+        if event is None or self.token is None or self.operation is None or self._is_audited:
             return None
+        self._is_audited = True
         return AuditEvent(
             now,
             event,
@@ -248,7 +406,11 @@ class Exchange:
         if self.refusal:
             service = self.operation.service if self.operation else None
             return "refused", {"code": self.refusal.code.value, "service": service}
-        return event, details if self._complete else details | {"aborted": True}
+        return event, details if self._complete or self._is_reported else details | {"aborted": True}
+
+    @property
+    def _is_reported(self) -> bool:
+        return isinstance(self._observer, PushObserver) and self._observer.is_reported
 
     def log(self) -> None:
         """Write the request's one line."""
@@ -266,7 +428,7 @@ class Exchange:
             protocol=_protocol_version(self._request),
             status=self._response.status if self._response else None,
             code=self.refusal.code if self.refusal else None,
-            reason=self.refusal.sentence if self.refusal else None,
+            reason=self.refusal.sentence if self.refusal else self._too_slow,
             complete=self._complete or (self.refusal is not None and not self._is_cut_off),
             bytes_in=self._bytes_in,
             bytes_out=self._bytes_out,
@@ -274,12 +436,19 @@ class Exchange:
         )
 
 
-def _observer_of(request: web.Request, operation: Operation | None) -> Observer | None:
+async def _given(chunks: list[bytes]) -> AsyncIterator[bytes]:
+    for chunk in chunks:
+        yield chunk
+
+
+def _observer_of(
+    request: web.Request, operation: Operation | None, longest_list: int
+) -> Observer | None:
     if operation is None or operation.kind is not Kind.RPC:
         return None
     encoding = request.headers.get(hdrs.CONTENT_ENCODING, "")
     if operation.service is Service.RECEIVE_PACK:
-        return PushObserver(encoding)
+        return PushObserver(encoding, longest_list)
     return FetchObserver(encoding) if operation.service is Service.UPLOAD_PACK else ArchiveObserver()
 
 

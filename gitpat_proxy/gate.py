@@ -2,16 +2,19 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 from aiohttp import hdrs, web
 from aiohttp.http import HttpVersion10, HttpVersion11
 
-from gitpat_proxy.access.model import Clock, Network
+from gitpat_proxy.access.model import Clock
 from gitpat_proxy.access.policy import Attempt, decide
 from gitpat_proxy.access.refusal import Code, RefusedError, refuse
 from gitpat_proxy.access.representation import ending_text
+from gitpat_proxy.admission import Admission, Place
 from gitpat_proxy.authentication import Authentication
 from gitpat_proxy.backends.base import (
     FORWARDED_REQUEST_HEADERS,
@@ -19,6 +22,7 @@ from gitpat_proxy.backends.base import (
     Call,
     content_type_of,
 )
+from gitpat_proxy.config.model import Config
 from gitpat_proxy.exchange import ClientGoneError, Exchange
 from gitpat_proxy.git.body import GZIP
 from gitpat_proxy.git.operation import (
@@ -35,7 +39,6 @@ from gitpat_proxy.services.audit import Recorder
 from gitpat_proxy.store.errors import DatabaseError
 from gitpat_proxy.watch import Watch
 
-_BUSY_RETRY_SECONDS = 5
 _AUDIT_SECONDS = 5.0
 """How long the end of a push waits until the audit has it; what is not written then is kept."""
 
@@ -43,33 +46,31 @@ _log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
-class GateSettings:
-    """What the configuration says of the gate."""
+class GateParts:
+    """What the gate works with."""
 
-    routes: Sequence[Route]
-    trusted_proxies: Sequence[Network]
-    missing_scope_status: int
-    most_operations: int
-    public_url: str
+    config: Config
+    authentication: Authentication
+    admission: Admission
+    recorder: Recorder
+    watch: Watch
+    clock: Clock
 
 
 class Gate:
     """Answers Git's requests."""
 
-    def __init__(
-        self,
-        settings: GateSettings,
-        authentication: Authentication,
-        recorder: Recorder,
-        watch: Watch,
-        clock: Clock,
-    ) -> None:
-        self._settings = settings
-        self._authentication = authentication
-        self._recorder = recorder
-        self._watch = watch
-        self._clock = clock
-        self._operations = 0
+    def __init__(self, parts: GateParts, routes: Sequence[Route]) -> None:
+        self._config = parts.config
+        self._routes = routes
+        self._authentication = parts.authentication
+        self._admission = parts.admission
+        self._recorder = parts.recorder
+        self._watch = parts.watch
+        self._clock = parts.clock
+        self._exchanges: set[Exchange] = set()
+        self._nothing_under_way = asyncio.Event()
+        self._nothing_under_way.set()
         self._pushes: set[asyncio.Task[web.StreamResponse]] = set()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
@@ -85,14 +86,29 @@ class Gate:
         push.add_done_callback(self._pushes.discard)
         return await asyncio.shield(push)
 
+    async def drain(self, seconds: float) -> None:
+        """Let what is under way go on for so long, then cut it off."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._nothing_under_way.wait()
+        self.cut_off()
+
+    def cut_off(self) -> None:
+        """End all that is under way; a push that has wholly arrived is left to git."""
+        for exchange in self._exchanges:
+            exchange.cut_off(refuse(Code.STOPPING))
+
     async def close(self) -> None:
         """Wait for the pushes that outlast their clients."""
         if self._pushes:
             await asyncio.wait(self._pushes)
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
-        address = address_of(request, self._settings.trusted_proxies)
-        exchange = Exchange(request, address, self._settings.public_url)
+        config = self._config
+        address = address_of(request, config.trusted_proxies)
+        exchange = Exchange(request, address, config.public_url, config.limits)
+        self._exchanges.add(exchange)
+        self._nothing_under_way.clear()
         try:
             _check_framing(request)
             operation = exchange.operation = _operation(request)
@@ -103,11 +119,17 @@ class Gate:
             _check_media_type(request, operation)
             backend, path = self._route(operation)
             self._recorder.use(exchange.token.id, self._clock(), exchange.address)
-            return await self._forward(exchange, backend, _call(request, exchange, path))
+            with self._watch.over(exchange):
+                if operation.kind is Kind.RPC:
+                    await exchange.receive_beginning()
+                async with self._admission.place(exchange.token.id, address) as place:
+                    exchange.must_go_on()
+                    await self._forward(exchange, backend, _call(request, exchange, path, place))
+            if operation.service is Service.RECEIVE_PACK:
+                await self._keep(exchange)
+            return await exchange.end()
         except RefusedError as error:
-            response = exchange.refuse(error.refusal)
-            self._audit(exchange)
-            return response
+            return exchange.refuse(exchange.body_refusal or error.refusal)
         except DatabaseError as error:
             _log.error("database_failed", request=exchange.request_id, reason=str(error))
             return exchange.refuse(refuse(Code.UNAVAILABLE))
@@ -118,14 +140,18 @@ class Gate:
             _log.exception("failed", request=exchange.request_id)
             return exchange.refuse(refuse(Code.INTERNAL))
         finally:
+            self._exchanges.discard(exchange)
+            if not self._exchanges:
+                self._nothing_under_way.set()
+            self._audit(exchange)
             exchange.log()
 
     def _permit(self, attempt: Attempt) -> None:
-        if refusal := decide(attempt, self._settings.missing_scope_status):
+        if refusal := decide(attempt, self._config.missing_scope_status):
             raise RefusedError(refusal)
 
     def _route(self, operation: Operation) -> tuple[Backend, tuple[str, ...]]:
-        found = route_for(self._settings.routes, operation.path)
+        found = route_for(self._routes, operation.path)
         if found is None:
             raise RefusedError(refuse(Code.REPOSITORY_NOT_FOUND, repository=operation.repository))
         route, path = found
@@ -133,22 +159,13 @@ class Gate:
             raise RefusedError(refuse(Code.DUMB_PROTOCOL_OFF))
         return route.backend, path
 
-    async def _forward(self, exchange: Exchange, backend: Backend, call: Call) -> web.StreamResponse:
-        if self._operations >= self._settings.most_operations:
-            raise RefusedError(refuse(Code.BUSY, retry_after=_BUSY_RETRY_SECONDS))
-        self._operations += 1
-        try:
-            with self._watch.over(exchange):
-                async with backend.serve(call) as answer:
-                    try:
-                        await exchange.relay(answer)
-                    finally:
-                        self._audit(exchange)
-        finally:
-            self._operations -= 1
-        if call.is_push:
-            await self._recorder.flush_within(_AUDIT_SECONDS)
-        return await exchange.end()
+    async def _forward(self, exchange: Exchange, backend: Backend, call: Call) -> None:
+        async with backend.serve(call) as answer:
+            await exchange.relay(answer, partial(self._keep, exchange))
+
+    async def _keep(self, exchange: Exchange) -> None:
+        self._audit(exchange)
+        await self._recorder.flush_within(_AUDIT_SECONDS)
 
     def _audit(self, exchange: Exchange) -> None:
         if event := exchange.audit_event(self._clock()):
@@ -196,7 +213,7 @@ def _check_media_type(request: web.Request, operation: Operation) -> None:
         )
 
 
-def _call(request: web.Request, exchange: Exchange, path: tuple[str, ...]) -> Call:
+def _call(request: web.Request, exchange: Exchange, path: tuple[str, ...], place: Place) -> Call:
     operation, token = exchange.operation, exchange.token
     if operation is None or token is None:
         raise RuntimeError("only a permitted operation is forwarded")
@@ -210,4 +227,5 @@ def _call(request: web.Request, exchange: Exchange, path: tuple[str, ...]) -> Ca
         token_id=token.id,
         address=exchange.address,
         request_id=exchange.request_id,
+        on_taken=place.release,
     )

@@ -1,9 +1,13 @@
 """The log: one line for each thing that happened, JSON, or readable on a terminal."""
 
+import io
+import json
 import logging
+import os
 import re
 import sys
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, TextIO, cast
 
 import structlog
 from aiohttp.http_exceptions import HttpProcessingError
@@ -16,7 +20,7 @@ def set_up_log() -> None:
     renderer: structlog.typing.Processor = (
         structlog.dev.ConsoleRenderer(timestamp_key="time")
         if sys.stderr.isatty()
-        else structlog.processors.JSONRenderer(ensure_ascii=False)
+        else structlog.processors.JSONRenderer()
     )
     structlog.configure(
         processors=[
@@ -26,10 +30,42 @@ def set_up_log() -> None:
             renderer,
             _without_secrets,
         ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, _StandardError())),
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(handlers=[_ToStructlog()], level=logging.WARNING, force=True)
+
+
+class _StandardError(io.TextIOBase):
+    """Standard error as a file that never fails: a full disk under the log must not end a request.
+
+    How many lines were lost is said before the next one that can be written.
+    """
+
+    def __init__(self) -> None:
+        self._descriptor = sys.stderr.fileno()
+        self._lost = 0
+
+    def write(self, line: str) -> int:
+        try:
+            if self._lost:
+                # The last one may have broken off.
+                self._put(f"\n{_lines_lost(self._lost)}\n")
+                self._lost = 0
+            self._put(line)
+        except OSError:
+            self._lost += 1
+        return len(line)
+
+    def _put(self, text: str) -> None:
+        rest = text.encode(errors="backslashreplace")
+        while rest:
+            rest = rest[os.write(self._descriptor, rest) :]
+
+
+def _lines_lost(number: int) -> str:
+    line = {"lines": number, "event": "log_lines_lost", "level": "error"}
+    return json.dumps(line | {"time": datetime.now(UTC).isoformat().replace("+00:00", "Z")})
 
 
 def _without_secrets(_logger: object, _method: str, line: Any) -> str:  # noqa: ANN401 - structlog's type

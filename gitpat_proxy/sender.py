@@ -24,6 +24,12 @@ def is_sent_by_socket(request: web.Request) -> bool:
 
 
 def _peer_of(request: web.Request) -> str | None:
-    """Return the other end's address; None for a Unix socket."""
-    peer = request.transport.get_extra_info("peername") if request.transport else None
-    return peer[0] if isinstance(peer, tuple) else None
+    """Return the other end's address; None for a Unix socket.
+
+    Of a connection whose end nobody kept, as one that is gone, it is an address that nobody has: to
+    take it for a Unix socket would be to believe whatever it says.
+    """
+    return _NOBODY if request.remote is None else request.remote or None
+
+
+_NOBODY = "0.0.0.0"  # noqa: S104 - nothing listens there

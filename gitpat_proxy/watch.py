@@ -22,8 +22,8 @@ class Watch:
     """Looks twice a second whether the tokens of the operations under way are still alive.
 
     In the database, so that it does not matter which process revoked them. A clone or push of a token
-    that was revoked, has expired, or whose owner was disabled is cut off; a push that has wholly
-    arrived is left to git.
+    that was revoked, has expired, got a new secret, or whose owner was disabled is cut off; a push that
+    has wholly arrived is left to git.
     """
 
     def __init__(self, tokens: Tokens, clock: Clock) -> None:
@@ -60,6 +60,7 @@ class Watch:
         now = self._clock()
         for exchange, token_id in watched.items():
             pair = found.get(token_id)
-            refusal = decide_alive(*pair, now) if pair else refuse(Code.TOKEN_UNKNOWN)
-            if refusal:
+            if pair is None or exchange.token is None or pair[0].hint != exchange.token.hint:
+                exchange.cut_off(refuse(Code.TOKEN_UNKNOWN))
+            elif refusal := decide_alive(*pair, now):
                 exchange.cut_off(refusal)

@@ -1,5 +1,6 @@
 """Fixtures that all tests may use."""
 
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,11 @@ LAST = "test_no_secret_was_written_anywhere"
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The look for leaked secrets comes when all others have used theirs."""
     items.sort(key=lambda item: item.name == LAST)
+
+
+def pytest_configure() -> None:
+    """Hear Ctrl-C: what a shell starts in the background is deaf to it, and so are its children."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_sessionfinish() -> None:

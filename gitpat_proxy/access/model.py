@@ -49,11 +49,13 @@ class Session:
     """The proxy in front vouches for the person, with each request anew."""
 
     def is_alive(self, now: datetime) -> bool:
-        return now < self.last_seen_at + SESSION_IDLE and now < self.created_at + SESSION_LONGEST
+        """One from the future counts no longer than one from the past: its clock was put back since."""
+        idle, age = abs(now - self.last_seen_at), abs(now - self.created_at)
+        return idle < SESSION_IDLE and age < SESSION_LONGEST
 
     def is_fresh(self, now: datetime) -> bool:
         """Whether what matters may be done without asking for the password again."""
-        return self.by_header or now < self.authenticated_at + SESSION_FRESH
+        return self.by_header or abs(now - self.authenticated_at) < SESSION_FRESH
 
 
 SESSION_IDLE = timedelta(hours=12)
@@ -79,11 +81,15 @@ class Token:
     revoked_at: datetime | None = None
     revoked_by: str | None = None
     revoked_reason: str | None = None
+    was_expired: bool = False
+    """It was seen expired; the clock may have been put back since."""
 
     def status(self, now: datetime) -> Status:
         """Revoked outlasts expired; a token is expired from its `expires_at` on."""
         if self.revoked_at is not None:
             return Status.REVOKED
+        if self.was_expired:
+            return Status.EXPIRED
         if self.expires_at is not None and now >= self.expires_at:
             return Status.EXPIRED
         if self.not_before is not None and now < self.not_before:

@@ -21,9 +21,12 @@ class Code(StrEnum):
     SERVICE_OFF = "service_off"
     THROTTLED = "throttled"
     BUSY = "busy"
+    PUSH_TOO_LARGE = "push_too_large"
+    TOO_MANY_REFS = "too_many_refs"
     UPSTREAM_FAILED = "upstream_failed"
     UPSTREAM_TIMEOUT = "upstream_timeout"
     UNAVAILABLE = "unavailable"
+    STOPPING = "stopping"
     NOT_GIT = "not_git"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     INTERNAL = "internal"
@@ -99,10 +102,23 @@ _TABLE: dict[Code, tuple[int, str]] = {
         429,
         "Too many unknown tokens came from the address {address}; try again in {retry_after} seconds.",
     ),
-    Code.BUSY: (503, "Too many operations are under way; try again in {retry_after} seconds."),
+    Code.BUSY: (
+        503,
+        "Too many operations are under way{whose}; try again in {retry_after} seconds.",
+    ),
+    Code.PUSH_TOO_LARGE: (
+        413,
+        "The push is larger than {most}, the most that is accepted here; push the history in parts.",
+    ),
+    Code.TOO_MANY_REFS: (
+        413,
+        "The push names more refs than fit into {most}, the most that is accepted here; push fewer at "
+        "once.",
+    ),
     Code.UPSTREAM_FAILED: (502, "The Git server behind this proxy {what}; tell those who run it."),
     Code.UPSTREAM_TIMEOUT: (504, "The Git server behind this proxy did not answer in time."),
     Code.UNAVAILABLE: (503, "This proxy can't look up tokens at the moment; tell those who run it."),
+    Code.STOPPING: (503, "This proxy is being stopped; try again."),
     Code.NOT_GIT: (404, "Git uses no such address."),
     Code.METHOD_NOT_ALLOWED: (405, "Git asks this address with {allow}."),
     Code.INTERNAL: (500, "This proxy failed in a way that it should not; tell those who run it."),

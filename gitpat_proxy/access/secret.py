@@ -39,7 +39,10 @@ def hint_of(secret: str) -> str:
 
 def without_secrets(text: str) -> str:
     """Replace whatever looks like a secret by its hint."""
-    return _FORM.sub(lambda match: hint_of(match[0]), text)
+    # Of two that overlap the first alone is found; what is left of it lets the other be found then.
+    while _FORM.search(text):
+        text = _FORM.sub(lambda match: hint_of(match[0]), text)
+    return text
 
 
 def _checksum(body: str) -> str:

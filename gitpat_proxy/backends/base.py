@@ -1,6 +1,6 @@
 """What a backend is: where a permitted operation goes."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -21,7 +21,8 @@ class Call:
     """A permitted operation. `path` is the repository's address below the route.
 
     `body` raises BodyCutError where the client is gone. `headers` are the client's, by lower-case
-    name, and only those in FORWARDED_REQUEST_HEADERS.
+    name, and only those in FORWARDED_REQUEST_HEADERS. `on_taken` is called once the backend has given
+    all of its answer: what is left to do costs no process.
     """
 
     operation: Operation
@@ -32,6 +33,7 @@ class Call:
     token_id: str
     address: str
     request_id: str
+    on_taken: Callable[[], None]
 
     @property
     def is_push(self) -> bool:
@@ -82,18 +84,8 @@ FORWARDED_REQUEST_HEADERS = frozenset(
     }
 )
 
-_FORWARDED_ANSWER_HEADERS = frozenset(
-    {
-        "cache-control",
-        "content-encoding",
-        "content-length",
-        "content-type",
-        "etag",
-        "expires",
-        "last-modified",
-        "pragma",
-    }
-)
+# What a token opened no shared cache may keep: the backend's word on that is not passed on.
+_FORWARDED_ANSWER_HEADERS = frozenset({"content-encoding", "content-length", "content-type"})
 
 
 def answer_headers(headers: Mapping[str, str]) -> dict[str, str]:

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import subprocess
 from collections.abc import AsyncIterator, Mapping
 from contextlib import ExitStack, suppress
 
@@ -12,7 +13,9 @@ from gitpat_proxy.backends.base import BodyCutError
 from gitpat_proxy.backends.pipes import InputPipe, OutputPipe
 
 _TERMINATE_SECONDS = 2.0
+_LAST_WORDS_SECONDS = 1.0
 _LONGEST_ERROR_OUTPUT = 16 * 1024
+_MOST_ERROR_LINES = 100
 
 
 class GitProcess:
@@ -21,40 +24,50 @@ class GitProcess:
     Why a group: it starts three more, and ending the first leaves the others running.
     """
 
-    def __init__(self, process: asyncio.subprocess.Process, pipes: "Pipes", request_id: str) -> None:
-        self._process = process
+    def __init__(self, child: "Child", pipes: "Pipes", request_id: str) -> None:
+        self.pid = child.pid
+        self._child = child
         self._pipes = pipes
         self._log = structlog.get_logger().bind(request=request_id)
         self._reading_errors = asyncio.create_task(self._log_errors())
-        self._feeding: asyncio.Task[None] | None = None
+        self._feeding: asyncio.Task[bool] | None = None
 
     @classmethod
-    async def start(cls, program: str, environment: Mapping[str, str], request_id: str) -> "GitProcess":
-        """Start it; raise OSError if that can't be done."""
+    def start(
+        cls, program: str, environment: Mapping[str, str], request_id: str, patience: float
+    ) -> "GitProcess":
+        """Start it; raise OSError if that can't be done.
+
+        `patience`: so many seconds it may neither take nor give anything.
+        """
         pipes = Pipes()
+        pipes.input.patience = pipes.output.patience = patience
         try:
-            process = await asyncio.create_subprocess_exec(
-                program,
-                stdin=pipes.input.childs_end,
-                stdout=pipes.output.childs_end,
-                stderr=pipes.errors.childs_end,
-                env=environment,
-                cwd="/",
-                start_new_session=True,
-            )
+            child = Child(program, environment, pipes)
         except BaseException:
             pipes.close()
             raise
         pipes.passed_on()
-        return cls(process, pipes, request_id)
+        return cls(child, pipes, request_id)
 
     def feed(self, body: AsyncIterator[bytes]) -> None:
         """Begin to give it the request's body."""
         self._feeding = asyncio.create_task(self._feed(body))
 
+    async def fed(self) -> bool:
+        """Wait until it has the body, or as much as there is of it; tell whether that was all.
+
+        Raises TimeoutError if it did not take it.
+        """
+        return self._feeding is not None and await asyncio.shield(self._feeding)
+
     async def read(self) -> bytes:
-        """Return a piece of its output, b"" at the end."""
+        """Return a piece of its output, b"" at the end; raises TimeoutError."""
         return await self._pipes.output.read()
+
+    def let_it_take_its_time(self) -> None:
+        """Wait for its output as long as it takes: it may be a hook's."""
+        self._pipes.output.patience = None
 
     async def end(self) -> None:
         """Leave nothing running, and nothing of it open."""
@@ -63,16 +76,22 @@ class GitProcess:
             await asyncio.wait([self._feeding])
         self._pipes.input.close()
         self._pipes.output.close()
+        if self._child.has_ended:
+            await self.last_words()
         await self._terminate()
         self._reading_errors.cancel()
         await asyncio.wait([self._reading_errors])
         self._pipes.close()
 
+    async def last_words(self) -> None:
+        """Wait a moment for its end: until then it may say why it failed."""
+        await asyncio.wait([self._reading_errors], timeout=_LAST_WORDS_SECONDS)
+
     async def exit_code(self) -> int:
         """Wait for its end; negative: the signal that ended it."""
-        return await self._process.wait()
+        return await self._child.wait()
 
-    async def _feed(self, body: AsyncIterator[bytes]) -> None:
+    async def _feed(self, body: AsyncIterator[bytes]) -> bool:
         """Where the client is gone the input ends early, and git decides.
 
         A push that is not complete fails and is undone; one that is, but for the end of its HTTP body,
@@ -81,39 +100,89 @@ class GitProcess:
         try:
             async for chunk in body:
                 await self._pipes.input.write(chunk)
-        except BrokenPipeError:
-            # git has answered already; its client reads that only when it has sent all.
+        except (BrokenPipeError, TimeoutError) as error:
+            # git has answered already, or never will; its client reads that only when it has sent all.
             self._pipes.input.close()
             with suppress(BodyCutError):
                 async for _ in body:
                     pass
+            if isinstance(error, TimeoutError):
+                raise
         except BodyCutError:
-            return
+            return False
         finally:
             self._pipes.input.close()
+        return True
 
     async def _terminate(self) -> None:
-        if self._process.returncode is not None:
+        """What has ended by itself may have left a process in its group, which is none of ours."""
+        if self._child.has_ended:
             return
         self._signal(signal.SIGTERM)
-        try:
-            await asyncio.wait_for(self._process.wait(), _TERMINATE_SECONDS)
-        except TimeoutError:
-            self._signal(signal.SIGKILL)
-            await self._process.wait()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._child.wait(), _TERMINATE_SECONDS)
+        # Also where it has ended by now: others of its group may not have.
+        self._signal(signal.SIGKILL)
+        await self._child.wait()
 
     def _signal(self, number: signal.Signals) -> None:
-        if self._process.returncode is None:
-            with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, number)
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, number)
 
     async def _log_errors(self) -> None:
         """Pass what git says on standard error to the log, a bounded part of it."""
-        left = _LONGEST_ERROR_OUTPUT
+        left, lines_left = _LONGEST_ERROR_OUTPUT, _MOST_ERROR_LINES
         while output := await self._pipes.errors.read():
-            for line in output[:left].decode("utf-8", "replace").splitlines():
+            lines = output[:left].decode("utf-8", "replace").splitlines()[:lines_left]
+            for line in filter(str.strip, lines):
                 self._log.warning("git_said", text=line)
-            left = max(0, left - len(output))
+            left, lines_left = max(0, left - len(output)), lines_left - len(lines)
+
+
+class Child:
+    """A process that leads a session of its own; its end is told by a descriptor (pidfd_open(2)).
+
+    asyncio's own need a thread for each on Python 3.11: where none is to be had, a process that has been
+    started is lost to it.
+    """
+
+    def __init__(self, program: str, environment: Mapping[str, str], pipes: "Pipes") -> None:
+        self._process = subprocess.Popen(  # noqa: S603 - a program of git's, without a shell
+            [program],
+            stdin=pipes.input.childs_end,
+            stdout=pipes.output.childs_end,
+            stderr=pipes.errors.childs_end,
+            env=environment,
+            cwd="/",
+            start_new_session=True,
+        )
+        try:
+            self._end = os.pidfd_open(self._process.pid)
+        except OSError:
+            self._process.kill()
+            self._process.wait()
+            raise
+        self._ended = asyncio.Event()
+        asyncio.get_running_loop().add_reader(self._end, self._reap)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def has_ended(self) -> bool:
+        return self._ended.is_set()
+
+    async def wait(self) -> int:
+        """Wait for its end; return its exit code, negative for a signal."""
+        await self._ended.wait()
+        return self._process.wait()
+
+    def _reap(self) -> None:
+        self._process.wait()
+        asyncio.get_running_loop().remove_reader(self._end)
+        os.close(self._end)
+        self._ended.set()
 
 
 class Pipes:

@@ -1,11 +1,15 @@
 """A folder of repositories, served through `git http-backend`, git's own CGI program."""
 
 import asyncio
+import errno
 import os
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
+
+import structlog
 
 from gitpat_proxy.access.refusal import Code, Refusal, RefusedError, refuse
 from gitpat_proxy.backends.base import (
@@ -23,15 +27,27 @@ from gitpat_proxy.backends.cgi import (
     split_head,
 )
 from gitpat_proxy.backends.git_process import GitProcess
-from gitpat_proxy.git.operation import repository_name
+from gitpat_proxy.backends.hooks import HookWatch
+from gitpat_proxy.backends.spool import Spool, SpooledOutput
+from gitpat_proxy.config.model import Config
+from gitpat_proxy.git.operation import Kind, Operation, repository_name
+from gitpat_proxy.git.pktline import pkt_line
+
+_log = structlog.get_logger()
 
 
 class HttpBackend:
-    """Repositories at any depth below `root`, bare or not; new ones are served as they appear."""
+    """Repositories at any depth below `root`, bare or not; new ones are served as they appear.
 
-    def __init__(self, root: Path, mail_domain: str) -> None:
+    git may let its answer wait for `limits.first_byte_seconds`, at its beginning and in its middle; but
+    for a push that has arrived, whose hooks may take `limits.hook_seconds`.
+    """
+
+    def __init__(self, root: Path, config: Config, spool: Spool) -> None:
         self._root = root.resolve()
-        self._mail_domain = mail_domain
+        self._config = config
+        self._mail_domain = urlsplit(config.public_url).hostname or "localhost"
+        self._spool = spool
         self._program = http_backend_program()
         self._ending: set[asyncio.Task[None]] = set()
 
@@ -45,22 +61,43 @@ class HttpBackend:
             call, str(self._root), repository, self._mail_domain, inherited=os.environ
         )
         try:
-            process = await GitProcess.start(self._program, variables, call.request_id)
+            process = GitProcess.start(
+                self._program, variables, call.request_id, self._config.limits.first_byte_seconds
+            )
         except OSError as error:
             raise RefusedError(
                 refuse(Code.UPSTREAM_FAILED, what=f"can't start git ({error.strerror})")
             ) from None
         try:
             process.feed(call.body)
-            status, headers, rest = await _read_head(process)
-            if status != 200:
-                raise RefusedError(_refusal_of(status, call))
-            yield Answer(answer_headers(headers), _body(process, rest))
+            headers, rest = await _begun(process, call)
+            output = SpooledOutput(_taken(process.read, call.on_taken), self._spool)
+            try:
+                async with self._hooks_watched(process, call):
+                    yield Answer(answer_headers(headers), _body(process, rest, output))
+            finally:
+                await output.close()
+        except RefusedError:
+            await process.last_words()
+            raise
         finally:
             ending = asyncio.create_task(process.end())
             self._ending.add(ending)
             ending.add_done_callback(self._ending.discard)
             await asyncio.shield(ending)
+
+    @asynccontextmanager
+    async def _hooks_watched(self, process: GitProcess, call: Call) -> AsyncIterator[None]:
+        if not _runs_hooks(call):
+            yield
+            return
+        process.let_it_take_its_time()
+        watch = HookWatch(process.pid, self._config.limits.hook_seconds, call.request_id)
+        watching = asyncio.create_task(watch.run())
+        try:
+            yield
+        finally:
+            watching.cancel()
 
     async def check(self) -> Finding:
         """Have git advertise the refs of one repository below the folder."""
@@ -101,7 +138,7 @@ def http_backend_program() -> str:
     It is called itself, not through `git`, which saves a process for each request.
     """
     try:
-        result = subprocess.run(["git", "--exec-path"], capture_output=True, check=True, text=True)
+        result = subprocess.run(["git", "--exec-path"], capture_output=True, check=True, text=True)  # noqa: S607 - the one on the search path is meant
     except (OSError, subprocess.CalledProcessError):
         raise FileNotFoundError("git is not installed, or not on the search path") from None
     program = Path(result.stdout.strip(), "git-http-backend")
@@ -124,9 +161,9 @@ def git_directory(root: Path, path: tuple[str, ...]) -> str | None:
         for candidate in (f"{name}.git", name, f"{name}/.git"):
             if _is_git_directory(root / candidate, root):
                 return candidate
-    except OSError:
-        # A name that is too long, or a folder that can't be looked into.
-        return None
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            _log.error("repository_unreadable", repository=name, reason=str(error))
     return None
 
 
@@ -170,6 +207,49 @@ def _looks_like_git_directory(directory: Path) -> bool:
     )
 
 
+async def _begun(process: GitProcess, call: Call) -> tuple[dict[str, str], bytes]:
+    """Return the answer's headers and its first bytes; as long as these wait, git can fail in words.
+
+    http-backend prints its head before it starts the git that does the work; but for a push, whose
+    hooks take the time that they need, that one is waited for too.
+    """
+    try:
+        status, headers, rest = await _read_head(process)
+        if status != 200:
+            raise RefusedError(_refusal_of(status, call))
+        if await process.fed() and not _runs_hooks(call):
+            rest = await _first_bytes(process, call.operation, rest)
+    except TimeoutError:
+        raise RefusedError(refuse(Code.UPSTREAM_TIMEOUT)) from None
+    return headers, rest
+
+
+async def _first_bytes(process: GitProcess, operation: Operation, rest: bytes) -> bytes:
+    """Read on until there is more than http-backend's own beginning of an advertisement."""
+    own = b""
+    if operation.kind is Kind.ADVERTISEMENT:
+        own = pkt_line(f"# service={operation.service}\n".encode()) + b"0000"
+    while own.startswith(rest):
+        chunk = await process.read()
+        if not chunk:
+            if code := await process.exit_code():
+                raise RefusedError(refuse(Code.UPSTREAM_FAILED, what=f"failed: {_end(code)}"))
+            break
+        rest += chunk
+    return rest
+
+
+def _end(code: int) -> str:
+    """Return in words how git http-backend ended."""
+    if code < 0:
+        return f"git http-backend was ended by signal {-code}"
+    return "git gave no answer"
+
+
+def _runs_hooks(call: Call) -> bool:
+    return call.is_push and call.operation.kind is Kind.RPC
+
+
 async def _read_head(process: GitProcess) -> tuple[int, dict[str, str], bytes]:
     output = b""
     try:
@@ -186,14 +266,31 @@ async def _read_head(process: GitProcess) -> tuple[int, dict[str, str], bytes]:
     return status, headers, parts[1]
 
 
-async def _body(process: GitProcess, rest: bytes) -> AsyncIterator[bytes]:
+def _taken(
+    read: Callable[[], Awaitable[bytes]], on_taken: Callable[[], None]
+) -> Callable[[], Awaitable[bytes]]:
+    """Return a way to read an answer that tells its end as soon as it is read."""
+
+    async def read_and_tell() -> bytes:
+        try:
+            chunk = await read()
+        except TimeoutError:
+            raise AnswerCutError("git stopped in the middle of its answer") from None
+        if not chunk:
+            on_taken()
+        return chunk
+
+    return read_and_tell
+
+
+async def _body(process: GitProcess, rest: bytes, output: SpooledOutput) -> AsyncIterator[bytes]:
     if rest:
         yield rest
-    while chunk := await process.read():
+    async for chunk in output.chunks():
         yield chunk
     code = await process.exit_code()
     if code < 0:
-        raise AnswerCutError(f"git http-backend was ended by signal {-code}")
+        raise AnswerCutError(_end(code))
     # Another failure git has told in a packet of its own, or the packets lack their end: the client
     # notices, and a connection cut on top would only hide the reason.
 

@@ -26,6 +26,8 @@ class Pipe:
         self.childs_end: int | None = childs_end
         self._passed_bytes = 0
         self._is_bulk = False
+        self.patience: float | None = None
+        """So many seconds the child may keep the proxy waiting at this pipe; then TimeoutError."""
 
     def __enter__(self) -> Self:
         return self
@@ -61,7 +63,8 @@ class Pipe:
         ready = asyncio.Event()
         add(end, ready.set)
         try:
-            await ready.wait()
+            async with asyncio.timeout(self.patience):
+                await ready.wait()
         finally:
             remove(end)
 
@@ -80,7 +83,7 @@ class OutputPipe(Pipe):
         return cls(*os.pipe())
 
     async def read(self) -> bytes:
-        """Return at most 64 KiB as soon as there is any, b"" at the end."""
+        """Return at most 64 KiB as soon as there is any, b"" at the end; raises TimeoutError."""
         loop = asyncio.get_running_loop()
         while self._end is not None:
             try:
@@ -105,7 +108,10 @@ class InputPipe(Pipe):
         return cls(own_end, childs_end)
 
     async def write(self, data: bytes) -> None:
-        """Return when the kernel has it all; raise BrokenPipeError if nobody will read it."""
+        """Return when the kernel has it all.
+
+        Raises BrokenPipeError if nobody will read it, TimeoutError if nobody does.
+        """
         loop = asyncio.get_running_loop()
         view = memoryview(data)
         while view:

@@ -23,6 +23,7 @@ from gitpat_proxy.config.model import RouteConfig
 from gitpat_proxy.git.operation import Operation
 
 _CONNECT_SECONDS = 10
+_BODY_CUT = "the client broke off what it sent"
 
 _log = structlog.get_logger()
 
@@ -54,11 +55,15 @@ class Upstream:
     async def serve(self, call: Call) -> AsyncIterator[Answer]:
         """See Backend.serve."""
         body = _CuttingBody(call.body)
-        response = body.response = await self._send(call, body.chunks())
+        try:
+            response = body.response = await self._send(call, body)
+        except BodyCutError:
+            yield Answer({}, _no_answer())
+            return
         try:
             if refusal := _refusal_of(response, call.operation):
                 raise RefusedError(refusal)
-            yield Answer(answer_headers(response.headers), _body(response))
+            yield Answer(answer_headers(response.headers), _body(response, body))
         finally:
             response.close()
 
@@ -77,7 +82,8 @@ class Upstream:
     async def close(self) -> None:
         await self._session.close()
 
-    async def _send(self, call: Call, body: AsyncIterator[bytes]) -> aiohttp.ClientResponse:
+    async def _send(self, call: Call, body: "_CuttingBody") -> aiohttp.ClientResponse:
+        """Raises BodyCutError where the client failed, RefusedError where the upstream did."""
         operation = call.operation
         path = "/".join(quote(segment, safe="") for segment in call.path)
         url = URL(
@@ -88,12 +94,14 @@ class Upstream:
                 operation.method,
                 url,
                 headers=_headers(call),
-                data=body if operation.method == "POST" else None,
+                data=body.chunks() if operation.method == "POST" else None,
                 allow_redirects=False,
             )
         except TimeoutError:
             raise RefusedError(refuse(Code.UPSTREAM_TIMEOUT)) from None
         except (aiohttp.ClientError, ValueError) as error:
+            if body.is_cut:
+                raise BodyCutError from None
             _log.warning("upstream_failed", request=call.request_id, reason=_words(error))
             raise RefusedError(
                 refuse(Code.UPSTREAM_FAILED, what=f"can't be reached ({type(error).__name__})")
@@ -110,12 +118,14 @@ class _CuttingBody:
     def __init__(self, body: AsyncIterator[bytes]) -> None:
         self._body = body
         self.response: aiohttp.ClientResponse | None = None
+        self.is_cut = False
 
     async def chunks(self) -> AsyncIterator[bytes]:
         try:
             async for chunk in self._body:
                 yield chunk
         except BodyCutError:
+            self.is_cut = True
             if self.response is not None:
                 self.response.close()
             raise
@@ -148,11 +158,18 @@ def _tls_context(route: RouteConfig) -> ssl.SSLContext:
         raise OSError(f"upstream_ca_file: {route.upstream_ca_file} can't be used: {error}") from None
 
 
-async def _body(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+async def _no_answer() -> AsyncIterator[bytes]:
+    raise AnswerCutError(_BODY_CUT)
+    yield b""  # an iterator, of nothing
+
+
+async def _body(response: aiohttp.ClientResponse, sent: _CuttingBody) -> AsyncIterator[bytes]:
     try:
         async for chunk in response.content.iter_any():
             yield chunk
     except (aiohttp.ClientError, TimeoutError) as error:
+        if sent.is_cut:
+            raise AnswerCutError(_BODY_CUT) from None
         raise AnswerCutError(f"the upstream stopped in the middle: {_words(error)}") from None
 
 

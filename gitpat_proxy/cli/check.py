@@ -49,6 +49,7 @@ async def _findings(config: Config) -> list[Finding]:
         await _database(config),
         *[await _listen(address) for address in config.listen if not address.path],
         *([_certificate(config.tls)] if config.tls else []),
+        _spool(config),
         *[finding async for finding in _routes(config)],
     ]
 
@@ -58,7 +59,7 @@ def _git() -> Finding:
         program = http_backend_program()
     except FileNotFoundError as error:
         return Finding("git", False, str(error))
-    text = subprocess.run(["git", "--version"], capture_output=True, text=True, check=False).stdout
+    text = subprocess.run(["git", "--version"], capture_output=True, text=True, check=False).stdout  # noqa: S607 - as it is found when it serves
     version = text.removeprefix("git version ").strip()
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
     oldest = ".".join(map(str, _OLDEST_GIT))
@@ -100,6 +101,17 @@ def cannot_listen(address: ListenAddress, error: OSError) -> Finding:
     return Finding(part, False, f"can't listen there: {why}; `listen` names where")
 
 
+def _spool(config: Config) -> Finding:
+    from gitpat_proxy.backends.spool import Spool  # noqa: PLC0415 - other commands start without it
+
+    part = f"spool {config.spool}"
+    try:
+        Spool(config).open().close()
+    except OSError as error:
+        return Finding(part, False, f"no file can be made there: {error.strerror}; `spool` names where")
+    return Finding(part, True, "files can be made there")
+
+
 def _certificate(tls: Tls) -> Finding:
     part = f"certificate {tls.certificate}"
     try:
@@ -114,7 +126,7 @@ def _end_of_validity(tls: Tls) -> datetime:
 
     Raises OSError or ssl.SSLError if it does not fit its key or is not valid now.
     """
-    from gitpat_proxy.serve import tls_context  # noqa: PLC0415 - other commands start without it
+    from gitpat_proxy.serve.tls import tls_context  # noqa: PLC0415 - other commands start without it
 
     trusting = ssl.create_default_context(cafile=tls.certificate)
     trusting.check_hostname = False
@@ -130,11 +142,13 @@ def _end_of_validity(tls: Tls) -> datetime:
 
 
 async def _routes(config: Config) -> AsyncIterator[Finding]:
-    from gitpat_proxy.app import backend_of  # noqa: PLC0415 - other commands start without it
+    # Other commands start without them.
+    from gitpat_proxy.app import backend_of  # noqa: PLC0415
+    from gitpat_proxy.backends.spool import Spool  # noqa: PLC0415
 
     for route in config.routes:
         try:
-            backend = backend_of(route, config)
+            backend = backend_of(route, config, Spool(config))
         except OSError as error:
             yield Finding(f"route {route.path}", False, str(error))
             continue

@@ -1,8 +1,8 @@
 """What every command needs: the configuration, the services, and who is asking."""
 
 import asyncio
-import getpass
 import os
+import pwd
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -49,11 +49,12 @@ class Invocation:
     def author(self) -> Author:
         """Who acts, as the audit calls them: whoever has a shell on the server.
 
-        In a container the user may have a number and no name.
+        Not as the environment says, which anybody may set. In a container the user may have a number
+        and no name.
         """
         try:
-            user = getpass.getuser()
-        except (KeyError, OSError):
+            user = pwd.getpwuid(os.getuid()).pw_name
+        except KeyError:
             user = f"user {os.getuid()}"
         return Author(f"{user} (command line)")
 

@@ -15,6 +15,7 @@ from gitpat_proxy.access.identifier import make_id
 from gitpat_proxy.access.model import Author, Status, Token
 from gitpat_proxy.cli.context import Invocation, Services
 from gitpat_proxy.cli.serve import serve_in_foreground
+from gitpat_proxy.config.loader import load
 from gitpat_proxy.config.model import Config
 from gitpat_proxy.config.values import ListenAddress
 from gitpat_proxy.services.token_facts import TokenFacts
@@ -68,7 +69,7 @@ def demo(
             write = await _token(services, "Demo (write)", "code:write")
         print(_what_to_try(config.public_url, file, password, read, write), flush=True)
 
-    serve_in_foreground(config, show)
+    serve_in_foreground(config, lambda: _on_port(load(file), port), show)
 
 
 def _on_port(config: Config, port: int | None) -> Config:
@@ -167,7 +168,7 @@ def _person(role: str, number: int) -> str:
 
 def _git(*arguments: str, stdin: bytes | None = None) -> None:
     try:
-        result = subprocess.run(["git", *arguments], input=stdin, capture_output=True, check=False)
+        result = subprocess.run(["git", *arguments], input=stdin, capture_output=True, check=False)  # noqa: S603, S607 - arguments of ours, no shell
     except FileNotFoundError:
         raise FileNotFoundError("git is not installed, or not on the search path") from None
     if result.returncode != 0:

@@ -1,5 +1,6 @@
 """The command `gitpat-proxy`: options before the command, and what becomes of errors."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -55,7 +56,10 @@ def options(
 def main() -> None:
     """Run the command line. Exit code 0: done; 1: refused or failed; 2: wrong usage."""
     try:
-        app()
+        try:
+            app()
+        finally:
+            _flush()
     except (ServiceError, ConfigError, DatabaseError, OSError) as error:
         say(f"gitpat-proxy: {error}")
         sys.exit(1)
@@ -64,3 +68,13 @@ def main() -> None:
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _flush() -> None:
+    """Write out what was printed; raise OSError, with a sentence, if that can't be."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        # Python would try once more at its end, and say so in its own words.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise OSError(f"what was done is done, but can't be printed: {error.strerror}") from None

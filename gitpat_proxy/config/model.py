@@ -2,6 +2,7 @@
 
 import os
 from functools import cached_property
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
@@ -9,13 +10,16 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from gitpat_proxy.config.values import (
     Description,
     Folder,
+    Group,
     HeaderName,
     Lifetime,
     ListenAddress,
+    Mode,
     ReadableFile,
     ScopeName,
     SecretFile,
     SecretVariable,
+    Size,
     TrustedNetwork,
     Url,
     read_database,
@@ -33,6 +37,14 @@ def _accepts(accepted: str, **options: Any) -> Any:  # noqa: ANN401 - pydantic's
     return Field(json_schema_extra={"accepted": accepted}, **options)
 
 
+def _number(default: int) -> Any:  # noqa: ANN401 - as _accepts
+    return _accepts("a whole number from 1 on", default=default, strict=True, ge=1)
+
+
+def _size(default: str) -> Any:  # noqa: ANN401 - as _accepts
+    return _accepts("a size as 512MiB or 2GiB", default=default, validate_default=True)
+
+
 class Section(BaseModel):
     """What all parts of the configuration share: nothing unknown, nothing changes later."""
 
@@ -44,6 +56,13 @@ class Tls(Section):
 
     certificate: ReadableFile = _accepts(_FILE)
     key: ReadableFile = _accepts(_FILE)
+
+
+class SocketFile(Section):
+    """Who may open the Unix sockets of `listen`; what is not set is as the process has it."""
+
+    mode: Mode | None = _accepts('a file\'s mode as "660"', default=None)
+    group: Group | None = _accepts("the name of a group", default=None)
 
 
 class RouteConfig(Section):
@@ -89,10 +108,25 @@ class TokenLifetimes(Section):
 
 
 class Limits(Section):
-    """How much at once."""
+    """How much at once, how large, how slow."""
 
-    operations: int = _accepts("a whole number from 1 on", default=200, strict=True, ge=1)
-    unknown_tokens: int = _accepts("a whole number from 1 on", default=30, strict=True, ge=1)
+    operations: int = _number(200)
+    operations_per_token: int = _number(100)
+    operations_per_address: int = _number(100)
+    waiting: int = _number(200)
+    waiting_seconds: int = _number(15)
+    unknown_tokens: int = _number(30)
+    request_line_bytes: Size = _size("8KiB")
+    header_bytes: Size = _size("8KiB")
+    headers: int = _number(128)
+    command_list_bytes: Size = _size("2MiB")
+    push_bytes: Size = _size("5GiB")
+    first_byte_seconds: int = _number(60)
+    hook_seconds: int = _number(3600)
+    receive_idle_seconds: int = _number(60)
+    send_idle_seconds: int = _number(60)
+    least_bytes_per_second: int = _number(100)
+    spool_bytes: Size = _size("4GiB")
 
 
 class HeaderSignIn(Section):
@@ -119,7 +153,13 @@ class AuditKeeping(Section):
 
 
 class Config(Section):
-    """The whole file."""
+    """The whole file.
+
+    `tls`, `scopes` and `limits` may be exchanged while the proxy serves (`take_over`): whoever needs
+    them reads them here each time.
+    """
+
+    model_config = ConfigDict(frozen=False)
 
     listen: Annotated[tuple[ListenAddress, ...], BeforeValidator(read_listen)] = _accepts(
         "host:port, [::1]:port or unix:PATH, or a list of them",
@@ -133,11 +173,21 @@ class Config(Section):
     trusted_proxies: tuple[TrustedNetwork, ...] = _accepts(
         "a list of networks as 127.0.0.1/32", default=()
     )
-    workers: Literal[1] = _accepts("1 (more processes come with a later version)", default=1)
+    socket: SocketFile | None = _accepts("mode and group", default=None)
+    workers: int = _accepts("a whole number from 1 to 64", default=1, strict=True, ge=1, le=64)
+    drain_seconds: int = _accepts("a whole number of seconds from 0 on", default=30, strict=True, ge=0)
+    spool: Folder = _accepts(f"a folder{_RELATIVE}", default=Path("/var/tmp"))  # noqa: S108 - nothing has a name there
     missing_scope_status: Literal[401, 403] = _accepts("401 or 403", default=401)
     scopes: dict[ScopeName, Description] = _accepts("scope names with a description each", default={})
     routes: tuple[RouteConfig, ...] = _accepts("a list of routes, at least one")
     tokens: TokenLifetimes = _accepts("default_lifetime and longest_lifetime", default=TokenLifetimes())
-    limits: Limits = _accepts("operations and unknown_tokens", default=Limits())
+    limits: Limits = _accepts("limits as in config.example.yaml", default=Limits())
     audit: AuditKeeping = _accepts("keep", default=AuditKeeping())
     sign_in: SignIn = _accepts("passwords and header", default=SignIn())
+
+    def take_over(self, new: "Config") -> list[str]:
+        """Take what may change while the proxy serves; return the other keys that differ, by name."""
+        self.scopes, self.limits = new.scopes, new.limits
+        if self.tls and new.tls:
+            self.tls = new.tls
+        return [name for name in type(self).model_fields if getattr(self, name) != getattr(new, name)]

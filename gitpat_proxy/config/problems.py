@@ -5,6 +5,7 @@ from typing import TypeAlias
 
 from gitpat_proxy.access.lifetime import lifetime_of
 from gitpat_proxy.config.model import Config, RouteConfig, SignIn, TokenLifetimes
+from gitpat_proxy.config.values import ListenAddress
 
 Location: TypeAlias = tuple[str | int, ...]
 Mistake: TypeAlias = tuple[Location, str]
@@ -27,16 +28,19 @@ def config_problems(config: Config) -> list[Mistake]:
 
 def _exposure_problems(config: Config) -> Iterator[Mistake]:
     """A token must not cross a network in clear."""
-    if config.tls or config.trusted_proxies:
-        return
     for address in config.listen:
-        if not address.is_local:
-            yield (
-                ("listen",),
-                f"{address} is plain HTTP that others can reach: tokens would cross the network in "
-                "clear; set tls, or name the TLS proxy in front in trusted_proxies, or listen on "
-                "127.0.0.1",
-            )
+        if problem := exposure_problem(config, address):
+            yield ("listen",), problem
+
+
+def exposure_problem(config: Config, address: ListenAddress) -> str | None:
+    """Say what is wrong with listening there; None: nothing."""
+    if config.tls or config.trusted_proxies or address.is_local:
+        return None
+    return (
+        f"{address} is plain HTTP that others can reach: tokens would cross the network in clear; set "
+        "tls, or name the TLS proxy in front in trusted_proxies, or listen on 127.0.0.1"
+    )
 
 
 def _lifetime_problems(tokens: TokenLifetimes) -> Iterator[Mistake]:

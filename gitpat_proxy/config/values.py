@@ -1,5 +1,6 @@
 """How the values of single keys are read: each function takes what YAML gave, or raises ValueError."""
 
+import grp
 import os
 import re
 from dataclasses import dataclass
@@ -150,6 +151,39 @@ def _lifetime(text: str) -> str:
     return text
 
 
+_UNITS = {"": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
+
+
+def _size(value: object) -> int:
+    """Return bytes; a size is a whole number of them, or one with a unit."""
+    match = re.fullmatch(r"([0-9]{1,18}) ?(KiB|MiB|GiB|)", str(value))
+    if isinstance(value, bool) or not match or not int(match[1]):
+        raise ValueError("no size")
+    return int(match[1]) * _UNITS[match[2]]
+
+
+def size_text(size: int) -> str:
+    """Write a size of so many bytes with the largest unit that leaves a whole number."""
+    unit, factor = next(pair for pair in reversed(_UNITS.items()) if size % pair[1] == 0)
+    return f"{size // factor} {unit or 'bytes'}"
+
+
+def _mode(value: object) -> int:
+    """Return a file's mode. YAML reads 0660 as a number in octal, and "660" as text."""
+    text = value if isinstance(value, str) else oct(value)[2:] if isinstance(value, int) else ""
+    if not re.fullmatch(r"0?[0-7]{3}", text):
+        raise ValueError("no mode")
+    return int(text, 8)
+
+
+def _group(name: str) -> str:
+    try:
+        grp.getgrnam(name)
+    except KeyError:
+        raise ValueError(f"this machine has no group {name}") from None
+    return name
+
+
 def _scope_name(name: str) -> str:
     if problem := catalogue_problem(name):
         raise ValueError(problem)
@@ -170,6 +204,9 @@ def _header_name(name: str) -> str:
     return name
 
 
+Size = Annotated[int, BeforeValidator(_size)]
+Mode = Annotated[int, BeforeValidator(_mode)]
+Group = Annotated[str, AfterValidator(_group)]
 Folder = Annotated[Path, AfterValidator(_read_path), AfterValidator(_folder)]
 ReadableFile = Annotated[Path, AfterValidator(_read_path), AfterValidator(_readable)]
 SecretFile = Annotated[Path, AfterValidator(_read_path), AfterValidator(_holds_secret)]

@@ -11,13 +11,14 @@ GZIP = frozenset({"gzip", "x-gzip"})
 class ContentReader:
     """Takes the body's chunks as sent and gives their content, as far as it is looked at.
 
-    `gave_up`: there was more content than that, or it could not be inflated.
+    `gave_up`: there was more content than that, or it could not be inflated. `is_used_up`: the former.
     """
 
-    def __init__(self, content_encoding: str) -> None:
+    def __init__(self, content_encoding: str, longest_look: int = LONGEST_LOOK) -> None:
         self.gave_up = False
+        self.is_used_up = False
         self._inflate = zlib.decompressobj(wbits=31) if content_encoding in GZIP else None
-        self._left = LONGEST_LOOK
+        self._left = longest_look
 
     def read(self, chunk: bytes) -> bytes:
         """Return the content of the next chunk; nothing after giving up."""
@@ -28,7 +29,8 @@ class ContentReader:
         except zlib.error:
             self.gave_up = True
             return b""
-        self.gave_up = len(content) >= self._left or self._has_more()
+        self.is_used_up = len(content) >= self._left
+        self.gave_up = self.is_used_up or self._has_more()
         content = content[: self._left]
         self._left -= len(content)
         return content

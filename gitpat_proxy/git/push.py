@@ -5,15 +5,19 @@ audit. What can't be understood is said to be unclear.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from gitpat_proxy.git.body import ContentReader
-from gitpat_proxy.git.pktline import Packet, PktLineDecoder, PktLineError, Special
+from gitpat_proxy.git.body import LONGEST_LOOK, ContentReader
+from gitpat_proxy.git.pktline import Packet, PktLineDecoder, PktLineError, Special, pkt_line
 
 MOST_UPDATES = 5000
 """So many ref updates of a push are kept; of more it is said that there are more."""
 _MOST_PACKETS = 50_000
+_BAND_BYTES = 60_000
+_LONGEST_REF = 60_000
+_LONGEST_SAID = 1000
 
 
 @dataclass(frozen=True)
@@ -33,9 +37,12 @@ class RefOutcome(StrEnum):
     UNKNOWN = "unknown"
 
 
-# git reads capital digits as well.
+# git reads capital digits as well, and reports on a command whose ref has no name.
 _OBJECT_NAME = "[0-9a-fA-F]{40}(?:[0-9a-fA-F]{24})?"
-_COMMAND = re.compile(rf"({_OBJECT_NAME}) ({_OBJECT_NAME}) (.+)".encode(), re.DOTALL)
+_COMMAND = re.compile(rf"({_OBJECT_NAME}) ({_OBJECT_NAME}) (.*)".encode(), re.DOTALL)
+_CERTIFIED_COMMAND = re.compile(rf"^{_OBJECT_NAME} .*$".encode(), re.MULTILINE)
+# What changes the answer. No others are kept: a client may send half a million.
+_CAPABILITIES = frozenset({b"report-status", b"report-status-v2", b"side-band-64k"})
 # As git's isspace, and its gpg-interface.c.
 _WORD = re.compile(rb"[^ \t\n\r]+")
 _SIGNATURE = re.compile(
@@ -49,6 +56,7 @@ class RefUpdateReader:
     A signed push carries its commands in a certificate, a line each, between `push-cert` and
     `push-cert-end`. git joins its packets, however the client cut them, and reads it after all others.
 
+    `capabilities`: of what the client asked for, that which changes the answer.
     `ended`: the command list was read to its end. `unclear`: it has a part that is no pkt-line, or is
     longer than what is looked at.
     """
@@ -92,8 +100,9 @@ class RefUpdateReader:
         if line.startswith(b"shallow "):
             return
         if nul:
-            for word in _WORD.findall(capabilities.partition(b"\0")[0]):
-                self.capabilities |= {word.partition(b"=")[0].decode("utf-8", "replace")}
+            words = _WORD.findall(capabilities.partition(b"\0")[0])
+            names = _CAPABILITIES.intersection(word.partition(b"=")[0] for word in words)
+            self.capabilities |= {name.decode() for name in names}
         if line == b"push-cert":
             self._in_certificate = True
         else:
@@ -110,8 +119,8 @@ class RefUpdateReader:
         _header, empty_line, rest = bytes(self._certificate).partition(b"\n\n")
         signature = _SIGNATURE.search(self._certificate)
         end = signature.start() - len(_header) - len(empty_line) if signature else len(rest)
-        for line in rest[: max(end, 0)].split(b"\n"):
-            self._read_command(line)
+        for match in _CERTIFIED_COMMAND.finditer(rest, 0, max(end, 0)):
+            self._read_command(match[0])
 
     def _read_command(self, line: bytes) -> None:
         match = _COMMAND.fullmatch(line)
@@ -131,6 +140,10 @@ class ReportReader:
 
     def __init__(self, updates: list[RefUpdate], *, side_band: bool) -> None:
         self.outcomes: list[tuple[RefOutcome, str]] = []
+        self.unpack = ""
+        """What became of the pack: "ok", or why it could not be taken; "" if that was not said."""
+        self.said = b""
+        """The end of what git and hooks printed, in band 2."""
         self._updates = updates
         self._outer = PktLineDecoder() if side_band else None
         self._inner = PktLineDecoder()
@@ -147,6 +160,8 @@ class ReportReader:
             for packet in self._outer.feed(content):
                 if isinstance(packet, bytes) and packet[:1] == b"\x01":
                     self._read_report(packet[1:])
+                elif isinstance(packet, bytes) and packet[:1] == b"\x02":
+                    self.said = (self.said + packet[1:])[-_LONGEST_SAID:]
         except PktLineError:
             self._ended = True
 
@@ -154,7 +169,9 @@ class ReportReader:
         for packet in self._inner.feed(content):
             if self._ended:
                 return
-            if isinstance(packet, bytes) and packet[:3] in {b"ok ", b"ng "}:
+            if isinstance(packet, bytes) and packet[:7] == b"unpack ":
+                self.unpack = packet[7:].decode("utf-8", "replace").strip()
+            elif isinstance(packet, bytes) and packet[:3] in {b"ok ", b"ng "}:
                 self._read_line(packet.removesuffix(b"\n"))
 
     def _read_line(self, line: bytes) -> None:
@@ -171,16 +188,69 @@ class ReportReader:
             self._ended = True
 
 
-class PushObserver:
-    """Watches a push go by, and says at its end what the audit should keep."""
+def refusing_report(updates: Sequence[RefUpdate], sentence: str, *, side_band: bool) -> bytes:
+    """Return a report-status that refuses every command, for the reason that the sentence says.
 
-    def __init__(self, content_encoding: str) -> None:
-        self._content = ContentReader(content_encoding)
+    See gitprotocol-pack, "Report Status". A ref whose name leaves no room for a reason is left out,
+    which git takes for a refusal as well.
+    """
+    lines = [b"unpack " + sentence.encode()]
+    lines += [b"ng " + update.ref + b" refused" for update in updates if len(update.ref) < _LONGEST_REF]
+    report = b"".join(pkt_line(line + b"\n") for line in lines) + b"0000"
+    if not side_band:
+        return report
+    pieces = [report[at : at + _BAND_BYTES] for at in range(0, len(report), _BAND_BYTES)]
+    return b"".join(pkt_line(b"\x01" + piece) for piece in pieces) + b"0000"
+
+
+class PushObserver:
+    """Watches a push go by, and says at its end what the audit should keep.
+
+    `longest_list`: so many bytes of its command list are looked at.
+    """
+
+    def __init__(self, content_encoding: str, longest_list: int = LONGEST_LOOK) -> None:
+        self._content = ContentReader(content_encoding, longest_list)
         self._request = RefUpdateReader()
         self._report: ReportReader | None = None
 
     def asked(self, chunk: bytes) -> None:
         self._request.feed(self._content.read(chunk))
+
+    @property
+    def is_reported(self) -> bool:
+        """Tell whether git has said what became of every command; it does when all is done."""
+        return self._report is not None and 0 < len(self._request.updates) <= len(self._report.outcomes)
+
+    @property
+    def is_applied(self) -> bool:
+        """Tell whether git has said of any command that it is done."""
+        return self._report is not None and any(
+            outcome is RefOutcome.OK for outcome, _ in self._report.outcomes
+        )
+
+    @property
+    def failure(self) -> str | None:
+        """Return, in git's words, why the pack could not be taken; None if it was, or nobody knows."""
+        if self._report is None or self._report.unpack in {"", "ok"}:
+            return None
+        said = self._report.said.decode("utf-8", "replace").split("\n")
+        return "; ".join(filter(None, [self._report.unpack, *(line.strip() for line in said)]))
+
+    @property
+    def is_list_too_long(self) -> bool:
+        """Tell whether the command list goes on after what is looked at."""
+        return self._content.is_used_up and not self._request.ended
+
+    def refusal(self, sentence: str) -> bytes | None:
+        """Return an answer that refuses all; None if the client asked for no report."""
+        if "report-status" not in self._request.capabilities and (
+            "report-status-v2" not in self._request.capabilities
+        ):
+            return None
+        return refusing_report(
+            self._request.updates, sentence, side_band="side-band-64k" in self._request.capabilities
+        )
 
     def answered(self, chunk: bytes) -> None:
         if self._report is None:

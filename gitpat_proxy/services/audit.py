@@ -11,10 +11,12 @@ import structlog
 from gitpat_proxy.access.chain import link_of
 from gitpat_proxy.access.model import AuditEvent, AuditFilter, AuditPlace, AuditRow, Clock
 from gitpat_proxy.access.moment import day_of
+from gitpat_proxy.services.clock import utc_now
 from gitpat_proxy.services.errors import ServiceError
 from gitpat_proxy.store import audit, tokens
 from gitpat_proxy.store.database import Database
 from gitpat_proxy.store.errors import DatabaseError
+from gitpat_proxy.store.unwritten import Unwritten, left_behind
 
 _WAIT_SECONDS = 1.0
 _PRUNE_SECONDS = 3600
@@ -121,26 +123,35 @@ class Recorder:
     """Collects what passed the gate and writes it in groups, within a second or at once.
 
     "Last used" is written the same way, so that two requests with one token never wait for each
-    other. What can't be written is kept for the next try, up to a bound, and the loss is logged.
+    other. What can't be written is kept for the next try, up to a bound, and the loss is logged. How
+    much dies with a process that is killed, the next one tells.
     """
 
-    def __init__(self, database: Database, longest_queue: int = 10_000) -> None:
+    def __init__(self, database: Database, longest_queue: int = 10_000, clock: Clock = utc_now) -> None:
         self._database = database
+        self._clock = clock
+        self._unwritten = Unwritten()
         self._events: deque[AuditEvent] = deque()
         self._longest_queue = longest_queue
         self._uses: dict[str, tuple[datetime, str]] = {}
         self._writing = asyncio.Lock()
         self._closing = asyncio.Event()
         self._flushing: set[asyncio.Task[None]] = set()
+        self._next_flush: asyncio.Task[None] | None = None
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin to write what is collected, inside a running event loop."""
+        try:
+            self._unwritten.open(self._database.path)
+        except OSError as error:
+            _log.error("audit_losses_not_counted", reason=str(error))
         self._task = asyncio.create_task(self._write_regularly())
 
     def event(self, event: AuditEvent) -> None:
         """Have the event written soon."""
         self._events.append(event)
+        self._unwritten.add(1)
         self._drop_oldest()
 
     def use(self, token_id: str, at: datetime, address: str) -> None:
@@ -150,6 +161,7 @@ class Recorder:
     async def flush(self) -> None:
         """Write all that is waiting; when this returns it is on disk, or logged as not written."""
         async with self._writing:
+            self._next_flush = None
             events, uses = list(self._events), self._uses
             if not events and not uses:
                 return
@@ -166,11 +178,15 @@ class Recorder:
                 _log.error("audit_not_written", waiting=len(self._events), reason=str(error))
 
     async def flush_within(self, seconds: float) -> None:
-        """Flush, but wait no longer than that; the writing goes on."""
-        flushing = asyncio.create_task(self.flush())
-        self._flushing.add(flushing)
-        flushing.add_done_callback(self._flushing.discard)
-        await asyncio.wait([flushing], timeout=seconds)
+        """Flush, but wait no longer than that; the writing goes on.
+
+        Those who wait while another flush is writing share the next one.
+        """
+        if self._next_flush is None:
+            self._next_flush = asyncio.create_task(self.flush())
+            self._flushing.add(self._next_flush)
+            self._next_flush.add_done_callback(self._flushing.discard)
+        await asyncio.wait([self._next_flush], timeout=seconds)
 
     async def close(self) -> None:
         """Write the last of it."""
@@ -178,27 +194,55 @@ class Recorder:
         if self._task:
             await self._task
         await self.flush()
+        self._unwritten.close()
 
     def _drop_oldest(self) -> None:
         lost = max(0, len(self._events) - self._longest_queue)
         for _ in range(lost):
             self._events.popleft()
         if lost:
+            self._unwritten.add(-lost)
             _log.error("audit_events_lost", events=lost, reason="the database can't be written to")
 
     async def _write(self, events: list[AuditEvent], uses: dict[str, tuple[datetime, str]]) -> None:
         async with self._database.writing() as connection:
             if events:
-                await audit.insert(connection, events)
+                link = await audit.insert(connection, events)
+                self._unwritten.before_commit(len(events), link)
             if counted := Counter((e.token, day_of(e.at)) for e in events if e.token and e.is_use):
                 await tokens.add_uses(connection, [(*use, number) for use, number in counted.items()])
             if uses:
                 await tokens.set_last_used(
                     connection, [(token_id, at, address) for token_id, (at, address) in uses.items()]
                 )
+        if events:
+            self._unwritten.after_commit()
+
+    async def _tell_losses(self) -> None:
+        """Write how many events died with processes that were killed.
+
+        Killed itself between the commit and the end of the block, it is told twice: better than never.
+        """
+        with left_behind(self._database.path) as found:
+            if not found:
+                return
+            async with self._database.writing() as connection:
+                lost = sum(
+                    [left.lost(link_is_there=await audit.holds(connection, left.link)) for left in found]
+                )
+                if lost:
+                    event = AuditEvent(self._clock(), "events_lost", details={"events": lost})
+                    await audit.insert(connection, [event])
+        if lost:
+            _log.error("audit_events_lost", events=lost, reason="the process that had them was killed")
 
     async def _write_regularly(self) -> None:
         """The outermost edge of a task that nobody waits for: what fails is logged and tried again."""
+        try:
+            await self._tell_losses()
+        except Exception:
+            # The files are left to the next start.
+            _log.exception("audit_losses_not_told")
         while not self._closing.is_set():
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._closing.wait(), _WAIT_SECONDS)

@@ -233,7 +233,7 @@ class SignIn:
         session = Session(
             make_id(), account.name, now, now, now, visit.address_text, browser, by_header=by_header
         )
-        await sessions.delete_before(connection, now - SESSION_LONGEST)
+        await sessions.delete_outside(connection, now - SESSION_LONGEST, now + SESSION_LONGEST)
         await sessions.insert(connection, session, digest_of(secret))
         for old in (await sessions.of_account(connection, account.name))[_MOST_SESSIONS:]:
             await sessions.delete(connection, old.id, account.name)

@@ -28,6 +28,7 @@ from gitpat_proxy.services.errors import (
     NotFoundError,
     ServiceError,
 )
+from gitpat_proxy.services.expiry import Expiry
 from gitpat_proxy.services.token_checks import (
     check_not_itself,
     check_not_over,
@@ -61,7 +62,12 @@ class Tokens:
     def __init__(self, database: Database, clock: Clock, config: Config) -> None:
         self._database = database
         self._clock = clock
-        self._rules = TokenRules(config.scopes, config.tokens)
+        self._expiry = Expiry(clock)
+        self._config = config
+
+    @property
+    def _rules(self) -> TokenRules:
+        return TokenRules(self._config.scopes, self._config.tokens)
 
     async def create(self, account: str, facts: TokenFacts, *, by: Author) -> tuple[str, Token]:
         """Return the secret, which exists only now, and the token; raises ServiceError."""
@@ -86,7 +92,7 @@ class Tokens:
     async def get(self, token_id: str, account: str | None = None) -> Token:
         """Return the token; raises NotFoundError."""
         async with self._database.reading() as connection:
-            return await _existing(connection, token_id, account)
+            return await self._existing(connection, token_id, account)
 
     async def listed(self, account: str | None, status: Status | None) -> list[Token]:
         """Return the tokens of an account, or all; with a status only those, oldest first."""
@@ -94,17 +100,19 @@ class Tokens:
             if account is not None:
                 await existing_account(connection, account)
             tokens = await store.matching(connection, TokenQuery(account, status), self._clock())
-        return tokens[::-1]
+        return [self._expiry.judged(token) for token in tokens[::-1]]
 
     async def page(self, wanted: TokenQuery) -> list[Token]:
         """Return the tokens that are wanted, newest first."""
         async with self._database.reading() as connection:
-            return await store.matching(connection, wanted, self._clock())
+            tokens = await store.matching(connection, wanted, self._clock())
+        return [self._expiry.judged(token) for token in tokens]
 
     async def with_ids(self, token_ids: Collection[str]) -> dict[str, tuple[Token, Account]]:
         """Return tokens with their owners, as they are now, by their ids."""
         async with self._database.reading() as connection:
-            return await store.with_ids(connection, list(token_ids))
+            found = await store.with_ids(connection, list(token_ids))
+        return {i: (self._expiry.judged(token), account) for i, (token, account) in found.items()}
 
     async def names(self, token_ids: Iterable[str]) -> dict[str, str]:
         """Return the names of tokens by their ids."""
@@ -137,7 +145,7 @@ class Tokens:
         """
         async with self._database.writing() as connection:
             now = self._now()
-            before = await _existing(connection, token_id, by.confined_to)
+            before = await self._existing(connection, token_id, by.confined_to)
             if version is not None and version != version_of(before):
                 raise ConflictError(f"the token {before.label} was changed meanwhile; look at it again")
             check_not_over(before, now)
@@ -227,7 +235,8 @@ class Tokens:
         if not is_well_formed(secret):
             return None
         async with self._database.reading() as connection:
-            return await store.by_digest(connection, digest_of(secret))
+            found = await store.by_digest(connection, digest_of(secret))
+        return found and (self._expiry.judged(found[0]), found[1])
 
     async def _create(
         self,
@@ -266,7 +275,7 @@ class Tokens:
         by: Author,
     ) -> tuple[str, Token]:
         secret = make_secret()
-        before = await _existing(connection, token_id, by.confined_to)
+        before = await self._existing(connection, token_id, by.confined_to)
         check_not_over(before, self._clock())
         check_not_itself(before, by.maker)
         check_within(before, by.maker)
@@ -297,7 +306,15 @@ class Tokens:
                 return secret, token
             if answered.request != content:
                 raise ConflictError("this key came before, with another request; make up a new one")
-            return None, await _existing(connection, answered.token_id, account)
+            return None, await self._existing(connection, answered.token_id, account)
+
+    async def _existing(
+        self, connection: AsyncConnection, token_id: str, account: str | None = None
+    ) -> Token:
+        token = await store.by_id(connection, token_id)
+        if token is None or account not in {None, token.account}:
+            raise NotFoundError(f"there is no token {token_id}", "`token list --status all` shows them")
+        return self._expiry.judged(token)
 
     def _now(self) -> datetime:
         """A token's own times have whole seconds, so that what is shown is what holds."""
@@ -313,13 +330,6 @@ class Tokens:
     ) -> None:
         entry = by.did(event, self._clock(), token.account, token.id, details)
         await audit.insert(connection, [entry])
-
-
-async def _existing(connection: AsyncConnection, token_id: str, account: str | None = None) -> Token:
-    token = await store.by_id(connection, token_id)
-    if token is None or account not in {None, token.account}:
-        raise NotFoundError(f"there is no token {token_id}", "`token list --status all` shows them")
-    return token
 
 
 async def _owner(connection: AsyncConnection, name: str) -> Account:

@@ -30,8 +30,11 @@ _UNREAD = sa.select(*(column for column in audit.c if column is not audit.c.deta
 )
 
 
-async def insert(connection: AsyncConnection, events: Sequence[AuditEvent]) -> None:
-    """Write the events in their order, each linked to the one before; at least one."""
+async def insert(connection: AsyncConnection, events: Sequence[AuditEvent]) -> Link:
+    """Write the events in their order, each linked to the one before; at least one.
+
+    Return the last one's link.
+    """
     row_id, chain = await last_link(connection)
     rows = []
     for event in events:
@@ -40,6 +43,14 @@ async def insert(connection: AsyncConnection, events: Sequence[AuditEvent]) -> N
         facts = {"id": row_id, "chain": chain, "kind": event.kind.value, "details": dict(event.details)}
         rows.append(vars(event) | facts)
     await connection.execute(audit.insert(), rows)
+    return row_id, chain
+
+
+async def holds(connection: AsyncConnection, link: Link) -> bool:
+    """Tell whether the record with this link is there."""
+    row_id, chain = link
+    query = sa.select(audit.c.id).where(audit.c.id == row_id, audit.c.chain == chain)
+    return (await connection.execute(query)).first() is not None
 
 
 async def last_link(connection: AsyncConnection) -> Link:

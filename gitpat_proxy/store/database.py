@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,6 +21,8 @@ from gitpat_proxy.store.tables import REVISION
 BUSY_SECONDS = 60
 """How long a writer waits for others: fifty commands started at once must all succeed."""
 
+_CONNECTIONS = 10
+
 
 class Database:
     """Opens connections: `reading` without a transaction, `writing` in one that is ready to write."""
@@ -36,9 +39,13 @@ class Database:
             ),
             connect_args={"timeout": BUSY_SECONDS, "isolation_level": None},
             poolclass=sa.AsyncAdaptedQueuePool,
+            # None beyond those that stay open: to open one costs more than to wait for one.
+            pool_size=_CONNECTIONS,
+            max_overflow=0,
         )
-        sa.event.listen(self.engine.sync_engine, "connect", _set_up_connection)
+        sa.event.listen(self.engine.sync_engine, "connect", self._set_up)
         sa.event.listen(self.engine.sync_engine, "begin", _begin)
+        sa.event.listen(self.engine.sync_engine, "handle_error", _drop_what_failed)
         FileGuard(self.path).watch(self.engine.sync_engine)
 
     @asynccontextmanager
@@ -58,18 +65,29 @@ class Database:
         async with waiting, _sentences(self.path), self.engine.begin() as connection:
             yield connection
 
+    def _set_up(self, connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's own
+        cursor = connection.cursor()
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.execute("SELECT name FROM sqlite_master WHERE name = 'alembic_version'")
+        if cursor.fetchone():
+            cursor.execute("SELECT max(version_num) FROM alembic_version")
+            self._check_not_newer(cursor.fetchone()[0] or "")
+        cursor.close()
+
+    def _check_not_newer(self, revision: str) -> None:
+        """What a newer version limits, this one may not know of, and would permit."""
+        if revision > REVISION:
+            raise DatabaseError(
+                f"the database {self.path} is of a newer version ({revision}) than this program "
+                f"({REVISION}); run the newer gitpat-proxy"
+            )
+
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.engine.dispose()
-
-
-def _set_up_connection(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's own
-    cursor = connection.cursor()
-    for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
 
 
 def _begin(connection: sa.Connection) -> None:
@@ -80,6 +98,21 @@ def _begin(connection: sa.Connection) -> None:
     """
     if not connection.get_execution_options().get("reading"):
         connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+_OF_THE_FILE = {
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_NOTADB,
+    sqlite3.SQLITE_READONLY,
+}
+
+
+def _drop_what_failed(context: sa.engine.ExceptionContext) -> None:
+    """Use no connection again that found the file unusable: it would keep what has been mended since."""
+    code = getattr(context.original_exception, "sqlite_errorcode", 0)
+    if code & 0xFF in _OF_THE_FILE:
+        context.is_disconnect = True
 
 
 @asynccontextmanager
@@ -103,22 +136,32 @@ async def _sentences(path: Path) -> AsyncIterator[None]:
         raise DuplicateError(str(error.orig)) from error
     except DBAPIError as error:
         raise DatabaseError(f"the database {path} can't be used: {error.orig}") from error
+    except RuntimeError as error:
+        # A connection has a thread of its own.
+        if "thread" not in str(error):
+            raise
+        raise DatabaseError(f"the database {path} can't be used: {error}") from error
     except PoolTimeoutError as error:
         raise DatabaseError(f"the database {path} does not answer in time") from error
 
 
 async def revision_of(database: Database) -> str | None:
-    """Return the migration that the database is at, None for an empty one."""
+    """Return the migration that the database is at, None for an empty one; raises DatabaseError."""
     async with database.reading() as connection:
         if not await connection.run_sync(lambda c: sa.inspect(c).has_table("alembic_version")):
             return None
         rows = await connection.exec_driver_sql("SELECT version_num FROM alembic_version")
-        return str(rows.scalar_one())
+        revisions = rows.scalars().all()
+    if len(revisions) != 1 or not revisions[0]:
+        raise DatabaseError(
+            f"the database {database.path} does not say of which version it is; restore a backup"
+        )
+    return str(revisions[0])
 
 
 async def check_revision(database: Database) -> None:
     """Raise DatabaseError if the database is not at the migration that this version needs."""
-    if not await asyncio.to_thread(database.path.exists):
+    if await asyncio.to_thread(_is_missing, database.path):
         raise DatabaseError(
             f"there is no database {database.path} yet; `gitpat-proxy database upgrade` makes it"
         )
@@ -132,21 +175,22 @@ async def check_revision(database: Database) -> None:
             f"the database {database.path} is of an older version ({revision}, this one needs "
             f"{REVISION}); back it up, then run `gitpat-proxy database upgrade`"
         )
-    _check_not_newer(database, revision)
 
 
-def _check_not_newer(database: Database, revision: str) -> None:
-    if revision > REVISION:
-        raise DatabaseError(
-            f"the database {database.path} is of a newer version ({revision}) than this program "
-            f"({REVISION}); run the newer gitpat-proxy"
-        )
+def _is_missing(path: Path) -> bool:
+    """Tell whether there is nothing; what can't be seen may be there."""
+    try:
+        path.stat()
+    except OSError as error:
+        return isinstance(error, FileNotFoundError)
+    return False
 
 
 async def upgrade(database: Database) -> None:
     """Make the schema, or bring it up to date; raises DatabaseError if that fails."""
     from alembic import command  # noqa: PLC0415 - slow to import, and seldom needed
     from alembic.config import Config  # noqa: PLC0415
+    from alembic.util import CommandError  # noqa: PLC0415
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
@@ -157,10 +201,15 @@ async def upgrade(database: Database) -> None:
 
     try:
         # What is in there is nobody else's business; SQLite gives its other files the same mode.
-        os.close(os.open(database.path, os.O_RDWR | os.O_CREAT, 0o600))
+        os.close(os.open(database.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    except FileExistsError:
+        pass
     except OSError as error:
         raise DatabaseError(f"the database {database.path} can't be made: {error.strerror}") from None
-    _check_not_newer(database, await revision_of(database) or "")
-    async with database.writing() as connection:
-        await connection.run_sync(run)
+    await revision_of(database)
+    try:
+        async with database.writing() as connection:
+            await connection.run_sync(run)
+    except CommandError as error:
+        raise DatabaseError(f"the database {database.path} can't be upgraded: {error}") from error
     await check_revision(database)

@@ -1,6 +1,7 @@
 """A database's file may be replaced while it is in use: what was revoked in the new one must hold."""
 
 import os
+import stat
 from pathlib import Path
 from typing import TypeAlias
 
@@ -28,9 +29,9 @@ class FileGuard:
 
     def _before_connecting(self, _dialect: object, record: ConnectionPoolEntry, *_: object) -> None:
         """Look before it is opened: what takes its place meanwhile is then noticed at the next use."""
-        if not os.access(self._path, os.R_OK | os.W_OK) or self._path.is_dir():
+        if reason := _why_unusable(self._path):
             # A thread of aiosqlite that fails to open it may outlive the event loop, and says so.
-            raise DatabaseError(f"the database {self._path} can't be used: unable to open database file")
+            raise DatabaseError(f"the database {self._path} can't be used: {reason}")
         now, (file, log) = self._identity(), self._last_used
         if now != file and log is not None and log == self._identity("-wal"):
             # SQLite would read the log of the file that was there before into the new one.
@@ -54,3 +55,23 @@ class FileGuard:
         except OSError:
             return None
         return status.st_dev, status.st_ino
+
+
+def _why_unusable(path: Path) -> str | None:
+    """Return why SQLite could not open the file, for which it has one sentence; None: it could.
+
+    Looked at from outside: to open and close it would give up the locks that SQLite holds on it here.
+    """
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        return (error.strerror or str(error)).lower()
+    if not stat.S_ISREG(mode):
+        return "it is no file"
+    if os.statvfs(path).f_flag & os.ST_RDONLY:
+        return "its file system is read-only"
+    if not os.access(path, os.R_OK | os.W_OK):
+        return "this user may not read and write it"
+    if not os.access(path.parent, os.W_OK) and not Path(f"{path}-wal").exists():
+        return "this user may not make files in its folder"
+    return None

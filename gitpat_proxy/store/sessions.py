@@ -64,9 +64,10 @@ async def delete_others(connection: AsyncConnection, account: str, kept: str | N
     await connection.execute(gone)
 
 
-async def delete_before(connection: AsyncConnection, created_at: datetime) -> None:
-    """Remove those that can't be alive any more."""
-    await connection.execute(sessions.delete().where(sessions.c.created_at < created_at))
+async def delete_outside(connection: AsyncConnection, first: datetime, last: datetime) -> None:
+    """Remove those that can't be alive: made before the first moment or after the last."""
+    made = sessions.c.created_at
+    await connection.execute(sessions.delete().where(sa.or_(made < first, made > last)))
 
 
 def _session_of(row: sa.Row[Any]) -> Session:

@@ -118,3 +118,31 @@ def test_a_sender_is_an_ipv4_address_or_64_bits_of_an_ipv6_address(address: str,
 def test_who_is_within_the_networks(peer: str | None, within: bool) -> None:
     assert is_within(peer, [ip_network(INNER), ip_network(INNER6)]) is within
     assert not is_within(peer, [])
+
+
+ADDRESSES = st.ip_addresses().map(str) | st.sampled_from(["127.0.0.1", "10.1.2.3", "::ffff:10.1.2.3"])
+HOPS = st.lists(ADDRESSES | st.sampled_from(["", "unknown", "10.0.0.1:80", "[::1]", "\0"]), max_size=5)
+
+
+@given(st.none() | ADDRESSES, HOPS, st.lists(st.sampled_from([LOOPBACK, INNER, INNER6]), max_size=3))
+def test_the_client_is_the_last_of_those_that_can_be_believed(
+    peer: str | None, hops: list[str], trusted: list[str]
+) -> None:
+    """Each hop is believed if the one behind it is trusted; a Unix socket is."""
+    networks = [ip_network(network) for network in trusted]
+    believed = peer
+    for hop in reversed(hops):
+        if not (believed is None or is_within(believed, networks)) or not is_address(hop):
+            break
+        believed = hop
+    found = client_address(peer, [", ".join(hops[:2]), *hops[2:]], networks)
+    assert found == client_address(believed, [], [])
+    assert found is None or found in network_of(found)
+
+
+def is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True

@@ -1,5 +1,6 @@
 """From what people type to a moment in UTC."""
 
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta, timezone
 
 import pytest
@@ -146,6 +147,8 @@ def test_now_may_have_any_zone() -> None:
 
 @given(st.one_of(st.text(), st.from_regex(r"[0-9]{1,6}[mhdw]|[0-9]{4}-?W?[0-9]{2}-?[0-9:TZ+-]{0,9}")))
 def test_any_text_is_a_time_or_a_sentence(text: str) -> None:
+    with suppress(ValueError):
+        beginning_of(text, NOW)
     for longest in ("never", YEAR):
         try:
             expires_at = expiry_of(text, NOW, longest)
@@ -153,3 +156,22 @@ def test_any_text_is_a_time_or_a_sentence(text: str) -> None:
             continue
         assert expires_at is None or expires_at > NOW
         assert longest == "never" or expires_at < NOW + 366 * DAY
+
+
+@given(
+    st.integers(1, 99_999), st.sampled_from([("m", 1), ("h", 60), ("d", 24 * 60), ("w", 7 * 24 * 60)])
+)
+def test_every_number_of_a_unit_is_a_duration(number: int, unit: tuple[str, int]) -> None:
+    name, minutes = unit
+    assert duration_of(f"{number}{name}") == timedelta(minutes=number * minutes)
+    with suppress(ValueError):
+        assert beginning_of(f"{number}{name}", NOW) == NOW + timedelta(minutes=number * minutes)
+
+
+ZONES = st.integers(-23, 23).map(lambda hours: timezone(timedelta(hours=hours, minutes=30)))
+
+
+@given(st.datetimes(NOW.replace(tzinfo=None) + DAY, datetime(9998, 1, 1), timezones=ZONES))  # noqa: DTZ001
+def test_a_time_with_any_offset_is_that_moment(moment: datetime) -> None:
+    moment = moment.replace(microsecond=0)
+    assert expiry_of(moment.isoformat(), NOW, "never") == beginning_of(moment.isoformat(), NOW) == moment

@@ -91,6 +91,11 @@ SESSION = Session("s-1", "alice", NOW, NOW, NOW, "192.0.2.1", "curl", by_header=
         (168 * HOUR - TICK, 168 * HOUR - TICK, True),
         (168 * HOUR - TICK, 168 * HOUR, False),
         (168 * HOUR, 168 * HOUR + TICK, False),
+        # from the future, where the clock has been put back
+        (timedelta(0), TICK - 12 * HOUR, True),
+        (timedelta(0), -12 * HOUR, False),
+        (168 * HOUR, 157 * HOUR, True),
+        (-157 * HOUR, -168 * HOUR, False),
     ],
 )
 def test_a_session_lives_12_hours_idle_and_7_days_at_most(
@@ -107,6 +112,8 @@ def test_a_session_lives_12_hours_idle_and_7_days_at_most(
         (HOUR / 2 - TICK, True),
         (HOUR / 2, False),
         (HOUR / 2 + TICK, False),
+        (TICK - HOUR / 2, True),
+        (-HOUR / 2, False),
     ],
 )
 def test_what_matters_is_done_within_half_an_hour_of_the_password(age: timedelta, fresh: bool) -> None:

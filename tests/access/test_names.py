@@ -1,12 +1,13 @@
 """What accounts and tokens may be called."""
 
+import re
 import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitpat_proxy.access.names import checked_account_name, checked_text
+from gitpat_proxy.access.names import checked_account_name, checked_text, printable
 
 LONGEST_TEXT = 100
 
@@ -76,3 +77,22 @@ def test_any_text_is_kept_visible_or_refused(text: str) -> None:
     assert kept == text.strip()
     assert not {"Cc", "Cf", "Cs", "Zl", "Zp"} & {unicodedata.category(c) for c in kept}
     kept.encode()
+
+
+@given(st.text(max_size=70) | st.text("aZ0._@+-é\n", max_size=70))
+def test_any_name_is_an_account_s_or_refused_in_a_sentence_that_can_be_shown(name: str) -> None:
+    try:
+        kept = checked_account_name(name)
+    except ValueError as error:
+        assert str(error).isprintable()  # noqa: PT017 - whatever is refused
+        return
+    assert kept == name
+    assert re.fullmatch(r"(?!-)[\w.@+-]{1,64}", name, re.ASCII)
+
+
+@given(st.text(st.characters(), max_size=20))
+def test_what_is_made_printable_is_harmless_and_what_is_harmless_stays(text: str) -> None:
+    shown = printable(text)
+    assert not {"Cc", "Cf", "Cs", "Zl", "Zp"} & {unicodedata.category(c) for c in shown}
+    assert printable(shown) == shown
+    assert shown == text or "\\" in shown

@@ -1,6 +1,10 @@
 """What a scope is, and which others it includes."""
 
+import re
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gitpat_proxy.access.scopes import (
     BUILT_IN,
@@ -100,3 +104,16 @@ def test_what_the_catalogue_may_name(name: str) -> None:
 )
 def test_what_it_may_not(name: str, problem: str) -> None:
     assert problem in str(catalogue_problem(name))
+
+
+@given(
+    st.lists(
+        st.sampled_from(["code", "tokens", "admin", ":", "a", "A", "_", "1", "\n"]) | st.text(max_size=2)
+    )
+)
+def test_any_scope_of_the_catalogue_is_words_of_its_own_or_refused(parts: list[str]) -> None:
+    name = "".join(parts)
+    words = name.split(":")
+    is_name = all(word[:1].islower() and re.fullmatch("[a-z0-9_.-]+", word) for word in words)
+    is_reserved = name == "admin" or (len(words) > 1 and words[0] in {"code", "tokens"})
+    assert (catalogue_problem(name) is None) == (is_name and not is_reserved)

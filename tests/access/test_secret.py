@@ -114,6 +114,9 @@ def test_the_hint_shows_the_last_four_characters_alone() -> None:
         ("fatal: https://ada:{0}@host/x: {0}.", "fatal: https://ada:{1}@host/x: {1}."),
         ("x{0}y", "x{1}y"),
         ("a\n{0}\nb", "a\n{1}\nb"),
+        # one that is cut off, and right behind it a whole one
+        ("gpat_" + "x" * 42 + "{0}", "gpat_…{1}"),
+        ("gpat_" + "x" * 45 + "{0}", "gpat_…xxx{1}"),
         ("gpat_short and gpat_", "gpat_short and gpat_"),
         ("nothing", "nothing"),
         ("", ""),
@@ -129,3 +132,33 @@ def test_a_mistyped_secret_is_replaced_as_well() -> None:
     secret = a_secret()
     mistyped = secret[:-1] + ("a" if secret[-1] != "a" else "b")
     assert secret[:20] not in without_secrets(f"got {mistyped}")
+
+
+NEAR_SECRETS = st.lists(
+    st.sampled_from([42, 43, 46, 47]).flatmap(lambda size: st.text(DIGITS, min_size=size, max_size=size))
+    | st.sampled_from(["gpat_", "gpat", "_", "…", " "])
+    | st.text(max_size=3),
+    max_size=6,
+).map("".join)
+
+
+@given(NEAR_SECRETS)
+def test_nothing_that_looks_like_a_secret_is_left_in_any_text(text: str) -> None:
+    shown = without_secrets(text)
+    assert not re.search("gpat_[0-9A-Za-z]{46}", shown)
+    assert without_secrets(shown) == shown
+    assert shown == text or "gpat_…" in shown
+
+
+@given(st.text(st.characters(), max_size=60))
+def test_any_text_has_a_digest(text: str) -> None:
+    """Also what no UTF-8 can be: it came as bytes."""
+    assert len(digest_of(text)) == 32
+
+
+@given(st.text(DIGITS, min_size=40, max_size=40), st.data())
+def test_a_form_with_its_checksum_is_a_secret_and_with_no_other(body: str, data: st.DataObject) -> None:
+    body = f"gpat_{body}"
+    assert is_well_formed(body + checksum(body))
+    other = data.draw(st.text(DIGITS, min_size=6, max_size=6))
+    assert is_well_formed(body + other) == (other == checksum(body))

@@ -7,17 +7,13 @@ import pytest
 from gitpat_proxy.backends.base import FORWARDED_REQUEST_HEADERS, answer_headers, content_type_of
 
 KEPT = {
-    "Cache-Control": "no-cache, max-age=0, must-revalidate",
     "Content-Encoding": "gzip",
     "Content-Length": "17",
     "content-type": "application/x-git-upload-pack-result",
-    "ETag": '"x"',
-    "Expires": "Fri, 01 Jan 1980 00:00:00 GMT",
-    "Last-Modified": "Fri, 01 Jan 1980 00:00:00 GMT",
-    "Pragma": "no-cache",
 }
 LEFT_OUT = {
     **dict.fromkeys(["Set-Cookie", "WWW-Authenticate", "Location", "Server", "Connection"], "x"),
+    **dict.fromkeys(["Cache-Control", "ETag", "Expires", "Last-Modified", "Pragma"], "x"),
     **dict.fromkeys(["Transfer-Encoding", "Keep-Alive", "Date", "X-Powered-By", "Upgrade"], "x"),
 }
 

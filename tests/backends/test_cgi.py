@@ -1,5 +1,6 @@
 """CGI as git speaks it: the environment of the child, and the head of its answer."""
 
+import re
 from collections.abc import AsyncIterator, Mapping
 
 import pytest
@@ -38,6 +39,7 @@ def call(
         token_id="lusab-babad",
         address="192.0.2.7",
         request_id="r1",
+        on_taken=lambda: None,
     )
 
 
@@ -240,3 +242,44 @@ def test_any_head_is_headers_or_the_one_error(head: bytes) -> None:
     for name, value in headers.items():
         assert name.isascii()
         assert (name + value).isprintable() or "\t" in value
+
+
+NAMES = st.from_regex(r"[A-Za-z][A-Za-z-]{0,12}", fullmatch=True).map(str.title)
+VALUES = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=20).map(str.strip)
+
+
+@given(
+    st.dictionaries(NAMES.filter(lambda name: name != "Status"), VALUES, min_size=1, max_size=5),
+    st.none() | st.integers(100, 599),
+    st.sampled_from([b"\n", b"\r\n"]),
+    st.binary(),
+)
+def test_whatever_a_program_sets_is_read_and_the_body_is_left(
+    headers: dict[str, str], status: int | None, line_end: bytes, body: bytes
+) -> None:
+    lines = [f"{name}: {value}".encode() for name, value in headers.items()]
+    lines += [f"Status: {status} Words".encode()] if status else []
+    parts = split_head(line_end.join([*lines, b"", body]))
+    assert parts
+    assert parse_head(parts[0]) == (status or 200, headers)
+    assert parts[1] == body
+
+
+SENT = st.dictionaries(
+    st.sampled_from(["content-encoding", "git-protocol", "authorization", "content-length", "proxy"]),
+    st.text(st.characters(exclude_characters="\0"), max_size=9) | st.just("version=2"),
+)
+
+
+@given(SENT, st.dictionaries(st.text(max_size=9) | st.sampled_from(["PATH", "LC_ALL", "A"]), st.text()))
+def test_of_what_a_client_sends_git_gets_two_headers_and_nothing_else(
+    headers: dict[str, str], inherited: dict[str, str]
+) -> None:
+    usual = environment_of(call())
+    variables = environment_of(call(headers=headers), inherited)
+    more = {name: value for name, value in variables.items() if usual.get(name) != value}
+    from_headers = {name: more.pop(name, "") for name in ("HTTP_CONTENT_ENCODING", "GIT_PROTOCOL")}
+    assert from_headers["HTTP_CONTENT_ENCODING"] == headers.get("content-encoding", "")
+    assert re.fullmatch(r"[A-Za-z0-9=:._-]*", from_headers["GIT_PROTOCOL"])
+    assert more.items() <= inherited.items()
+    assert all(re.fullmatch("PATH|LANG|LC_[A-Z]+", name) for name in more)

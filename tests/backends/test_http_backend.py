@@ -11,7 +11,14 @@ from gitpat_proxy.backends.http_backend import (
     http_backend_program,
     repositories_below,
 )
+from gitpat_proxy.backends.spool import Spool
+from gitpat_proxy.config.model import Config, Limits
 from tests.support.git import Git, make_repository
+
+CONFIG = Config.model_construct(
+    limits=Limits(), public_url="http://localhost", workers=1, spool=Path("/var/tmp")
+)
+SPOOL = Spool(CONFIG)
 
 
 def bare(path: Path) -> Path:
@@ -161,13 +168,13 @@ def test_what_git_makes_is_found(tmp_path: Path) -> None:
 @pytest.mark.parametrize("inside", [".", ".git"])
 async def test_check_tells_a_repository_from_a_folder_of_them(tmp_path: Path, inside: str) -> None:
     bare(tmp_path / "app" / inside)
-    found = await HttpBackend(tmp_path / "app", "example.org").check()
+    found = await HttpBackend(tmp_path / "app", CONFIG, SPOOL).check()
     assert not found.ok
     assert found.detail == f"it is itself a repository; name the folder {tmp_path}"
 
 
 async def test_check_has_git_read_a_repository(tmp_path: Path) -> None:
-    backend = HttpBackend(tmp_path, "localhost")
+    backend = HttpBackend(tmp_path, CONFIG, SPOOL)
     empty = await backend.check()
     assert (empty.ok, empty.detail) == (True, "no repository in it yet")
     make_repository(tmp_path / "team" / "app.git")

@@ -89,7 +89,7 @@ def test_an_installation_that_works(proxy: Proxy, certificates: Path, upstream: 
     certificate = f"certificate {certificates}/cert.pem"
     listen = f"listen 127.0.0.1:{proxy.port}"
     first = ["configuration", "git", "database", listen]
-    assert list(said) == [*first, certificate, "route /", "route /other"]
+    assert list(said) == [*first, certificate, "spool /var/tmp", "route /", "route /other"]
     assert said["configuration"][1] == str(proxy.config_file)
     assert "(at least 2.30), /" in said["git"][1]
     assert said["database"][1] == f"sqlite:///{proxy.folder}/gitpat.db, schema up to date"
@@ -117,6 +117,7 @@ def test_every_part_that_fails_has_its_line(proxy: Proxy, certificates: Path, up
             {"path": "/empty", "repositories": "repositories"},
         ],
         listen=[f"192.0.2.1:{proxy.port}", f"nowhere.invalid:{proxy.port}"],
+        spool="/proc",
     )
     found = run(proxy, "check")
     assert found.code == 1
@@ -127,6 +128,7 @@ def test_every_part_that_fails_has_its_line(proxy: Proxy, certificates: Path, up
     details = {part: detail for part, (word, detail) in said.items() if word == "FAIL"}
     assert "`gitpat-proxy database upgrade` makes it" in details["database"]
     assert "key values mismatch" in details[f"certificate {certificates}/cert.pem"].lower()
+    assert details["spool /proc"].startswith("no file can be made there: ")
     assert "git can't read app.git: fatal: " in details["route /"]
     assert f"upstream {dead}: can't be reached: " in details["route /dead"]
     assert details["route /401"].endswith("it refuses the credentials of this route (401)")

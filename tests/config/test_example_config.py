@@ -19,6 +19,7 @@ from gitpat_proxy.config.model import (
     RouteConfig,
     Section,
     SignIn,
+    SocketFile,
     Tls,
     TokenLifetimes,
 )
@@ -31,6 +32,7 @@ SHOWN: dict[str, Any] = yaml.safe_load(TEXT)
 WHOLE: dict[str, Any] = yaml.safe_load(COMMENTED_OUT.sub("", TEXT))
 SECTIONS: dict[str, type[Section]] = {
     "tls": Tls,
+    "socket": SocketFile,
     "routes": RouteConfig,
     "tokens": TokenLifetimes,
     "limits": Limits,

@@ -157,7 +157,7 @@ VALUES = {
         "a list of networks as 127.0.0.1/32",
         ["[5]", "[10.0.0.1/8]", "[host]", "[0.0.0.0/0]", "['::/0']"],
     ),
-    "workers": ("1 (more processes come with a later version)", ["", "0", "2", "'1'"]),
+    "workers": ("a whole number from 1 to 64", ["", "0", "65", "'1'"]),
     "missing_scope_status": ("401 or 403", ["", "404", "'401'"]),
     "scopes": ("scope names with a description each", ["", "[a]", "work"]),
     "scopes.a": ("scope names with a description each", ["{a: }", "{a: 5}"]),
@@ -167,8 +167,25 @@ VALUES = {
     "tokens": ("default_lifetime and longest_lifetime", ["", "90d"]),
     "tokens.default_lifetime": (LIFETIME, [f"{{default_lifetime: {text}}}" for text in NO_LIFETIMES]),
     "tokens.longest_lifetime": (LIFETIME, [f"{{longest_lifetime: {text}}}" for text in NO_LIFETIMES]),
-    "limits": ("operations and unknown_tokens", ["", "5"]),
+    "limits": ("limits as in config.example.yaml", ["", "5"]),
     "limits.operations": (POSITIVE, ["{operations: 0}", "{operations: 1.5}", "{operations: yes}"]),
+    "limits.push_bytes": (
+        "a size as 512MiB or 2GiB",
+        [
+            "{push_bytes: 0}",
+            "{push_bytes: yes}",
+            "{push_bytes: 5GB}",
+            "{push_bytes: -1}",
+            "{push_bytes: 1.5GiB}",
+        ],
+    ),
+    "drain_seconds": ("a whole number of seconds from 0 on", ["", "-1", "0.5", "'5'"]),
+    "spool": ("a folder; a relative path is relative to this file", ["", "missing", "config.yaml"]),
+    "socket.mode": (
+        'a file\'s mode as "660"',
+        ["{mode: 888}", "{mode: '66'}", "{mode: rw}", "{mode: '1777'}"],
+    ),
+    "socket.group": ("the name of a group", ["{group: there-is-none}", "{group: 5}"]),
     "limits.unknown_tokens": (POSITIVE, ["{unknown_tokens: -1}", "{unknown_tokens: '30'}"]),
     "sign_in": ("passwords and header", ["", "yes"]),
     "sign_in.passwords": ("true or false", ["{passwords: 1}", "{passwords: }"]),
@@ -214,7 +231,7 @@ NUMBER = "this number can't be used here; accepted: "
 # text, key, line, message
 MISTAKES = [
     # kinds of values, in our words
-    (f"{ROUTES}workers: 2\n", "workers", 2, f"{NUMBER}1 (more processes come with a later version)"),
+    (f"{ROUTES}workers: 65\n", "workers", 2, f"{NUMBER}a whole number from 1 to 64"),
     (f"{ROUTES}limits: {{operations: 1.5}}\n", "limits.operations", 2, f"{NUMBER}a whole number from 1"),
     (f"{ROUTES}tls: yes\n", "tls", 2, "true or false can't be used here; accepted: a certificate and"),
     (f"{ROUTES}tls: []\n", "tls", 2, "a list can't be used here; accepted: a certificate and a key"),
@@ -243,7 +260,7 @@ MISTAKES = [
     (f"{ROUTES}on: x\n", "on", 2, "unknown key"),
     (f"{ROUTES}scopes: {{1: One}}\n", "scopes.1", 2, "accepted: "),
     (f"{ROUTES}~: x\n", "~", 2, "unknown key"),
-    (f"limits:\n  x: 1\n{ROUTES}", "limits.x", 2, "unknown key; accepted here: operations, unknown_to"),
+    (f"limits:\n  x: 1\n{ROUTES}", "limits.x", 2, "unknown key; accepted here: operations, operations"),
     (route(**FOLDER, upstrem="x"), "routes[0].upstrem", 4, "unknown key; did you mean upstream?"),
     (f"{ROUTES}workers: 1\nworkers: 1\n", "workers", 2, "given again on line 3; give it once"),
     (f"{ROUTES}{ROUTES}", "routes", 1, "given again on line 2; give it once"),
@@ -358,8 +375,8 @@ def test_all_mistakes_are_told_at_once_in_the_order_of_the_file(folder: Path) ->
     text = """\
 listen: 0.0.0.0:80
 databse: x
-workers: 3
-workers: 3
+workers: 0
+workers: 0
 missing_scope_status: 404
 scopes: {admin: x, a: ' '}
 tokens: {default_lifetime: 2d, longest_lifetime: 1d}

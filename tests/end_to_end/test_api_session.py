@@ -75,13 +75,22 @@ def test_what_is_for_tokens_alone_is_not_for_a_session(visitor: Visitor) -> None
         assert ask(visitor, method, path)[1]["code"] == "credentials_missing"
 
 
-def test_a_new_secret_asks_for_the_password_again_after_a_while(proxy: Proxy, visitor: Visitor) -> None:
+def test_what_gives_more_asks_for_the_password_again_after_a_while(
+    proxy: Proxy, visitor: Visitor
+) -> None:
     token = client_of(proxy, "alice").make()
     _age_sessions(proxy)
-    for path, body in (("/tokens", NEW), (f"/tokens/{token['id']}/rotate", None)):
-        answer = ask(visitor, "POST", path, body)
+    own = f"/tokens/{token['id']}"
+    more = {"scopes": ["code:write"]}
+    for method, path, body in (
+        ("POST", "/tokens", NEW),
+        ("POST", f"{own}/rotate", None),
+        ("PATCH", own, more),
+    ):
+        answer = ask(visitor, method, path, body)
         assert (answer[0].status, answer[1]["code"]) == (403, "confirmation_required")
-    assert ask(visitor, "DELETE", f"/tokens/{token['id']}")[0].status == 200
+    assert ask(visitor, "GET", own)[1]["scopes"] == token["scopes"]
+    assert ask(visitor, "DELETE", own)[0].status == 200
 
 
 def test_administration_is_for_administrators_and_asks_again_too(proxy: Proxy, visitor: Visitor) -> None:

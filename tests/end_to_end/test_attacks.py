@@ -161,11 +161,11 @@ def test_bodies_that_would_cost_much_to_read(proxy: Proxy, body: bytes) -> None:
     assert sum(process.cpu_times()[:2]) - cpu < 1.5
 
 
-def push_of(commands: list[str], repository: Path) -> bytes:
-    """Return a push of what is there already: the commands, and a pack without objects."""
+def push_of(commands: list[str], repository: Path, objects: str = "") -> bytes:
+    """Return a push of what is there already: the commands, and a pack with these objects."""
     pack = subprocess.run(
         ["git", "pack-objects", "--stdout", "--quiet"],
-        input=b"",
+        input=objects.encode(),
         cwd=repository,
         capture_output=True,
         check=True,
@@ -218,7 +218,9 @@ def test_a_whole_pack_without_the_end_of_its_body_is_not_applied_by_half(proxy: 
     names = [f"refs/heads/half-{number}" for number in range(6)]
     lines = [f"{'0' * 40} {head} {name}" for name in names]
     lines[0] += "\0 report-status"
-    body = push_of(lines, repository)
+    # Of less than 64 KiB git would not hear before the end.
+    blob = checks("hash-object", "-w", "--stdin", cwd=repository, stdin=os.urandom(100_000))
+    body = push_of(lines, repository, blob)
     chunk = b"%x\r\n%s\r\n" % (len(body), body)
     with connect(proxy.port) as connection:
         connection.sendall(

@@ -146,6 +146,7 @@ def assert_whole(backup: Made) -> None:
 
 def restore(proxy: Proxy, file: Path) -> None:
     """Do what docs/operating.md says, on an installation that was killed: its log is still there."""
+    proxy.get("/-/ready")  # a connection that stays open, and its log with it
     proxy.make_token()
     proxy.stop(signal.SIGKILL)
     assert (proxy.folder / "gitpat.db-wal").stat().st_size

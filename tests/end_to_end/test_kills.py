@@ -8,14 +8,16 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gitpat_proxy.git.pktline import pkt_line
 from tests.support.git import Git, commit, kill, make_repository
 from tests.support.proxy import Proxy, wait_until
-from tests.support.raw import connect, service_request
+from tests.support.raw import connect, pack_beginning, service_request
 from tests.support.relay import StallingRelay
 
 CLEANUP_SECONDS = 5
@@ -61,7 +63,16 @@ def stalled_push(proxy: Proxy) -> Iterator[tuple[Git, "subprocess.Popen[bytes]"]
     relay.close()
 
 
-def test_a_client_killed_in_a_clone(proxy: Proxy) -> None:
+@pytest.fixture
+def unspooled(start_proxy: Callable[..., Proxy]) -> Proxy:
+    """A proxy whose gits wait for slow clients."""
+    proxy = start_proxy(limits={"spool_bytes": 1024}, drain_seconds=1)
+    make_repository(repository_of(proxy))
+    return proxy
+
+
+def test_a_client_killed_in_a_clone(unspooled: Proxy) -> None:
+    proxy = unspooled
     git = proxy.git("code:write")
     work = cloned(proxy, git)
     fill(git, work, 40)
@@ -92,20 +103,28 @@ def test_a_client_killed_in_a_push(
     assert event["details"]["updates"][0]["outcome"] != "ok"
 
 
-@pytest.mark.parametrize("framing", ["Content-Length: 100000", "Transfer-Encoding: chunked"])
-def test_a_body_cut_off_in_the_middle(proxy: Proxy, framing: str) -> None:
-    """Also where the length was announced: git must not wait for what will never come."""
+@pytest.mark.parametrize("framing", ["Content-Length: 200000", "Transfer-Encoding: chunked"])
+@pytest.mark.parametrize("size", [12, 100_000])
+def test_a_body_cut_off_in_the_middle(proxy: Proxy, framing: str, size: int) -> None:
+    """Also where the length was announced: git must not wait for what will never come.
+
+    Of less than 64 KiB it never hears.
+    """
     secret, _ = proxy.make_token("code:write")
     head = Git(proxy.home("checks"))("rev-parse", "main", cwd=repository_of(proxy)).strip()
     command = f"{'0' * 40} {head} refs/heads/cut\0report-status side-band-64k".encode()
-    body = pkt_line(command) + b"0000PACK\0\0\0\2\0\0\0\3"
+    body = pkt_line(command) + b"0000" + pack_beginning(size)
     if "chunked" in framing:
         body = b"%x\r\n" % len(body) + body + b"\r\n"
     with connect(proxy.port) as connection:
         connection.sendall(service_request("git-receive-pack", secret, body, framing))
-        wait_until(proxy.children, what="a git that receives")
+        if size > 64 * 1024:
+            wait_until(proxy.children, what="a git that receives")
     assert_nothing_left(proxy)
     assert "cut" not in Git(proxy.home("checks"))("for-each-ref", cwd=repository_of(proxy))
+    pushes = [e for e in proxy.audit_of(3) if e["event"] == "push"]
+    assert len(pushes) == 1 or size < 64 * 1024
+    assert all(push["details"]["updates"][0]["outcome"] != "ok" for push in pushes)
 
 
 def test_the_proxy_killed_in_a_push(
@@ -157,7 +176,8 @@ def test_a_push_that_has_arrived_outlives_its_client(proxy: Proxy) -> None:
     assert push["details"]["updates"][0]["outcome"] == "ok"
 
 
-def test_a_push_that_has_arrived_outlives_the_order_to_stop(proxy: Proxy) -> None:
+def test_a_push_that_has_arrived_outlives_the_order_to_stop(unspooled: Proxy) -> None:
+    proxy = unspooled
     go = hold_in_hook(proxy)
     git = proxy.git("code:write")
     push = push_into_hook(proxy, git)
@@ -176,9 +196,8 @@ def test_a_push_that_has_arrived_outlives_the_order_to_stop(proxy: Proxy) -> Non
     assert events[0]["details"]["updates"][0]["outcome"] == "ok"
 
 
-def test_the_order_to_stop_ends_a_clone(start_proxy: Callable[..., Proxy]) -> None:
-    proxy = start_proxy()
-    make_repository(repository_of(proxy))
+def test_the_order_to_stop_ends_a_clone(unspooled: Proxy) -> None:
+    proxy = unspooled
     git = proxy.git("code:write")
     work = cloned(proxy, git)
     fill(git, work, 40)
@@ -225,15 +244,19 @@ def test_a_clone_ends_when_its_token_does(proxy: Proxy) -> None:
     git("push", "--quiet", "origin", "main", cwd=work)
     proxy.ok("token", "revoke", token_of(proxy))
     relay = StallingRelay(proxy.port, proxy_bytes=1024 * 1024)
+
+    def cut_off_for(code: str) -> list[dict[str, Any]]:
+        return [line for line in proxy.log_lines() if line["code"] == code]
+
     for code, end in ENDS.items():
         relay.stalled.clear()
         git = proxy.git("code:read", home=code)
         clone = git.start("clone", f"http://127.0.0.1:{relay.port}/team/app", "cut")
         wait_until(relay.stalled.is_set, what="a clone in the middle")
         end(proxy, token_of(proxy))
-        wait_until(lambda: not proxy.children(), 5, "the end of the clone's git")
+        wait_until(partial(cut_off_for, code), 5, "the end of the clone")
         kill(clone)
-        [line] = [line for line in proxy.log_lines() if line["code"] == code]
+        [line] = cut_off_for(code)
         assert line["complete"] is False
     relay.close()
 
@@ -246,11 +269,13 @@ def test_a_clone_ends_when_its_token_does(proxy: Proxy) -> None:
     assert_nothing_left(proxy)
 
 
+@pytest.mark.parametrize("order", ["revoke", "rotate"])
 def test_a_push_on_its_way_ends_when_its_token_does(
-    proxy: Proxy, stalled_push: tuple[Git, "subprocess.Popen[bytes]"]
+    proxy: Proxy, stalled_push: tuple[Git, "subprocess.Popen[bytes]"], order: str
 ) -> None:
+    """With a new secret the old one is as good as revoked."""
     _, push = stalled_push
-    proxy.ok("token", "revoke", token_of(proxy))
+    proxy.ok("token", order, token_of(proxy))
     wait_until(lambda: not proxy.children(), CLEANUP_SECONDS, "the end of the push's git")
     kill(push)
     assert_nothing_left(proxy)

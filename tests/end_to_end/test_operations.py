@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.git import Git, make_repository
-from tests.support.proxy import Proxy, free_port
-from tests.support.raw import basic
+from tests.support.proxy import Proxy, free_port, wait_until
+from tests.support.raw import basic, connect
 
 ADVERTISEMENT = "/team/app/info/refs?service=git-upload-pack"
 
@@ -87,6 +87,16 @@ def test_forwarded_addresses_are_believed_from_trusted_proxies_alone(
     proxy = start_proxy(trusted_proxies=trusted)
     proxy.get(ADVERTISEMENT, {"X-Forwarded-For": "10.9.9.9, 192.0.2.7, 127.0.0.3"})
     assert proxy.log_lines()[-1]["address"] == address
+
+
+def test_who_leaves_at_once_is_not_taken_for_this_machines_own_proxy(proxy: Proxy) -> None:
+    """What it says of its address would be believed, and what a token is limited to with it."""
+    head = f"GET {ADVERTISEMENT} HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 192.0.2.7\r\n\r\n".encode()
+    for _ in range(50):
+        with connect(proxy.port) as connection:
+            connection.sendall(head)
+    wait_until(lambda: len(proxy.log_lines()) >= 45, what="requests in the log")
+    assert {line["address"] for line in proxy.log_lines()} == {"127.0.0.1"}
 
 
 def test_a_unix_socket(tmp_path: Path) -> None:

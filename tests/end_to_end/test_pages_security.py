@@ -518,6 +518,18 @@ def test_odd_addresses_lead_to_no_odd_redirects(site: Proxy) -> None:
         assert "\r" not in after
 
 
+def test_a_page_has_one_address(site: Proxy, boss: Visitor) -> None:
+    """What a proxy in front lets nobody see must not be there under a name that it does not know."""
+    assert boss.get("/-/administration/accounts/al%69ce").status == 200
+    for path in ("/%2d/administration/accounts", "/-/%61dministration/accounts"):
+        assert boss.get(path).status == 404, path
+        assert Visitor(site.port).get(path).status == 404, path
+    enable = "/-/administration/accounts/alice/"
+    fields = {"csrf": boss.get("/-/administration/accounts").csrf}
+    assert boss.post(f"{enable}%65nable", fields).status == 404
+    assert boss.post(f"{enable}enable", fields).status == 303
+
+
 def test_a_false_host_is_in_no_link(site: Proxy) -> None:
     lies = {
         "Host": EVIL,

@@ -4,7 +4,6 @@ import http.client
 import re
 import socket
 import statistics
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from typing import Any
 import pytest
 
 from gitpat_proxy.web.visitor import csrf_token_of
+from tests.support.certificate import make_certificate
 from tests.support.proxy import Proxy, free_port
 from tests.support.raw import basic
 from tests.support.secrets_seen import SEEN
@@ -172,27 +172,7 @@ def test_cookies_behind_tls_are_bound_to_it(sites: Sites) -> None:
 
 
 def test_cookies_of_ones_own_tls(tmp_path: Path, start_proxy: Callable[..., Proxy]) -> None:
-    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
-    subprocess.run(
-        [
-            "openssl",
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:prime256v1",
-            "-nodes",
-            "-keyout",
-            str(key),
-            "-out",
-            str(certificate),
-            "-subj",
-            "/CN=localhost",
-        ],
-        check=True,
-        capture_output=True,
-    )
+    certificate, key = make_certificate(tmp_path)
     header = {"name": HEADER, "from": [f"{COMPANY}/32"]}
     proxy = start_proxy(
         "tls",

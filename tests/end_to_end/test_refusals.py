@@ -247,6 +247,23 @@ def test_the_dumb_protocol_where_a_route_allows_it(start_proxy: Callable[..., Pr
     assert ask(proxy, secret, "/app/HEAD")[0] == 401
 
 
+def test_what_a_token_opens_is_for_no_cache_and_no_browser(start_proxy: Callable[..., Proxy]) -> None:
+    """git http-backend would let anybody keep a loose object; a browser would show a page."""
+    proxy = start_proxy(routes=[{"path": "/", "repositories": "repositories", "dumb_protocol": True}])
+    git = proxy.git("code:read", home="files")
+    path = make_repository(proxy.repositories / "app.git", commits=0)
+    name = git("hash-object", "-w", "--stdin", cwd=path, stdin=b"<script></script>").strip()
+    target = f"/app/objects/{name[:2]}/{name[2:]}"
+    credentials = f"Authorization: {basic(git.secret)}"
+    head, _, _ = exchange(proxy.port, request_bytes("GET", target, credentials)).partition(b"\r\n\r\n")
+    lines = head.split(b"\r\n")
+    assert lines[0] == b"HTTP/1.1 200 OK"
+    assert b"Cache-Control: no-store" in lines
+    assert b"X-Content-Type-Options: nosniff" in lines
+    assert b"Content-Security-Policy: sandbox; default-src 'none'" in lines
+    assert not [line for line in lines if line.lower().startswith((b"expires:", b"last-modified:"))]
+
+
 def test_a_service_that_the_repository_switches_off(shared_proxy: Proxy) -> None:
     path = make_repository(shared_proxy.repositories / "closed.git")
     git = shared_proxy.git("code:write", home="closed")

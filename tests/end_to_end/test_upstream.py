@@ -15,6 +15,7 @@ from dulwich.server import DictBackend
 from dulwich.web import WSGIRequestHandlerLogger, make_wsgi_chain
 
 from tests.support.apache import MODULES, PASSWORD, Apache
+from tests.support.certificate import make_certificate
 from tests.support.git import Git, commit, kill, make_repository
 from tests.support.proxy import Proxy, free_port, wait_until
 from tests.support.raw import basic
@@ -242,16 +243,7 @@ def test_an_upstream_that_stops_in_the_middle(start_proxy: Callable[..., Proxy])
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> tuple[Path, Path]:
-    require("openssl")
-    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
-    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
-    files = ["-keyout", str(key), "-out", str(certificate)]
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", *subject, *files],
-        check=True,
-        capture_output=True,
-    )
-    return certificate, key
+    return make_certificate(tmp_path)
 
 
 def test_tls_in_front_and_behind(

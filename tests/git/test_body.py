@@ -7,8 +7,11 @@ import zlib
 from collections.abc import Iterable
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gitpat_proxy.git.body import LONGEST_LOOK, ContentReader
+from tests.git.cuts import CUTS, cut
 
 TEXT = b"0032want 0123456789012345678901234567890123456789\n" * 50
 
@@ -115,3 +118,45 @@ def test_broken_gzip_ends_the_look_at_the_break() -> None:
     assert TEXT.startswith(b"".join(map(reader.read, single_bytes(bytes(body)))))
     assert reader.gave_up
     assert reader.read(gzip.compress(b"more")) == b""
+
+
+CONTENT = st.binary(max_size=200) | st.binary(max_size=3).map(lambda piece: piece * 5000)
+GZIPPED = st.tuples(CONTENT, st.integers(0, 9)).map(
+    lambda pair: gzip.compress(pair[0], pair[1], mtime=0)
+)
+
+
+def flipped(body: bytes, place: int, bit: int) -> bytes:
+    place %= len(body)
+    return body[:place] + bytes([body[place] ^ 1 << bit]) + body[place + 1 :]
+
+
+BROKEN = st.builds(flipped, GZIPPED, st.integers(0, 10**4), st.integers(0, 7))
+LIKE_GZIP = st.lists(GZIPPED | BROKEN | st.binary(max_size=20), max_size=3).map(b"".join)
+
+
+@given(LIKE_GZIP, st.sampled_from(["", "gzip", "x-gzip", "deflate"]), CUTS, st.integers(1, 2000))
+def test_any_body_gives_the_content_that_zlib_alone_finds_in_it(
+    body: bytes, encoding: str, cuts: list[int], longest_look: int
+) -> None:
+    """As much of it as is looked at, and of a broken one no more than comes before the break."""
+    whole, in_pieces = ContentReader(encoding, longest_look), ContentReader(encoding, longest_look)
+    content, parts = whole.read(body), [in_pieces.read(piece) for piece in cut(body, cuts)]
+    expected, complete = inflated(body) if encoding in {"gzip", "x-gzip"} else (body, True)
+    assert expected[:longest_look].startswith(b"".join(parts))
+    assert b"".join(parts).startswith(content)
+    assert (whole.gave_up, whole.is_used_up) == (in_pieces.gave_up, in_pieces.is_used_up)
+    assert whole.is_used_up or whole.gave_up is not complete
+    if complete or whole.is_used_up:
+        assert content == b"".join(parts) == expected[:longest_look]
+
+
+def inflated(body: bytes) -> tuple[bytes, bool]:
+    """Return what comes out of the first member, and whether it is sound and nothing follows it."""
+    inflate, content = zlib.decompressobj(wbits=31), b""
+    try:
+        for byte in single_bytes(body):
+            content += inflate.decompress(byte)
+    except zlib.error:
+        return content, False
+    return content, not inflate.unused_data

@@ -1,8 +1,10 @@
 """The secret in the Authorization header: two forms, and everything else refused."""
 
 import base64
+import binascii
 
 import pytest
+from aiohttp import BasicAuth
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -113,3 +115,35 @@ def test_any_text_is_a_secret_or_none_or_malformed(headers: list[str]) -> None:
 @given(st.binary().filter(lambda name: b":" not in name), st.binary(min_size=1))
 def test_whatever_the_username_the_password_is_the_secret(username: bytes, password: bytes) -> None:
     assert secret_of([basic(username + b":" + password)]) == password.decode("latin-1")
+
+
+TOKEN68 = st.binary(max_size=40).map(base64.b64encode).map(bytes.decode) | st.text("YTpiZ0+/-_.~= ü")
+
+
+@given(st.sampled_from(["Basic", "basic", "BASIC", "Bearer", "bEARER", "Digest", "Basi", ""]), TOKEN68)
+def test_what_is_taken_is_what_a_more_lenient_reader_takes(scheme: str, token68: str) -> None:
+    """Two readers that find different secrets in one header would be two doors."""
+    try:
+        secret = secret_of([f"{scheme} {token68}"])
+    except CredentialsMalformedError:
+        return
+    token68 = token68.strip(" ")
+    if scheme.lower() == "bearer":
+        assert secret == token68
+    else:
+        assert (secret or "") == BasicAuth.decode(f"{scheme} {token68}", "latin-1").password
+
+
+@given(st.binary(max_size=40), st.text("YTpi=-_ \n", min_size=1, max_size=3), st.integers(0, 60))
+def test_of_good_credentials_with_something_in_between_nothing_is_lost(
+    user_pass: bytes, more: str, place: int
+) -> None:
+    """base64 readers that skip what they don't know find a secret that was not sent."""
+    good = base64.b64encode(user_pass + b":").decode()
+    changed = good[:place] + more + good[place:]
+    try:
+        secret = secret_of([f"Basic {changed}"])
+    except CredentialsMalformedError:
+        return
+    content = binascii.a2b_base64(changed.strip(" "), strict_mode=True)
+    assert (secret or "").encode("latin-1") == content.partition(b":")[2]

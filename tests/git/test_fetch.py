@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from gitpat_proxy.git.fetch import ArchiveObserver, FetchObserver
 from gitpat_proxy.git.pktline import pkt_line
+from tests.git.cuts import CUTS, cut
 
 A, B = "a1" * 20, "b2" * 20
 FLUSH, DELIMITER = b"0000", b"0001"
@@ -223,3 +224,36 @@ def test_any_bytes_pass_by(asked: list[bytes], answered: list[bytes]) -> None:
     for chunk in answered:
         observer.answered(chunk)
     assert observer.event() in [None, CLONE, FETCH, UNCLEAR]
+
+
+ASKED = st.lists(
+    st.sampled_from([f"want {A}", f"have {B}", "done", "deepen 1", "command=fetch", "wanted", "haves"])
+    | st.text(max_size=6),
+    max_size=6,
+)
+BEFORE_A_PACK = st.sampled_from(["NAK", f"ACK {A}", f"shallow {A}", "acknowledgments", "shallow-info"])
+MARKS = st.sampled_from([b"", FLUSH, DELIMITER])
+PACKS = st.sampled_from([b"", PACK, QUIET_PACK, BANDED_PACK, PACK_V2])
+
+
+ANSWERS = st.builds(lambda texts, mark: lines(*texts) + mark, st.lists(BEFORE_A_PACK, max_size=3), MARKS)
+
+
+@given(ASKED, MARKS, ANSWERS, PACKS, CUTS)
+def test_however_an_exchange_is_cut_its_event_is_that_of_its_lines(
+    asked: list[str], mark: bytes, answer: bytes, pack: bytes, cuts: list[int]
+) -> None:
+    body = lines(*asked[:3]) + mark + lines(*asked[3:]) + FLUSH
+    plain, zipped = FetchObserver(""), FetchObserver("gzip")
+    for observer, sent in [(plain, body), (zipped, gzip.compress(body, mtime=0))]:
+        for piece in cut(sent, cuts):
+            observer.asked(piece)
+        for piece in cut(answer + pack, cuts):
+            observer.answered(piece)
+    assert plain.event() == zipped.event() == expected_event(asked, pack)
+
+
+def expected_event(asked: list[str], pack: bytes) -> tuple[str, object] | None:
+    if not pack or not any(line.startswith("want") for line in asked):
+        return None
+    return FETCH if any(line.startswith("have ") for line in asked) else CLONE

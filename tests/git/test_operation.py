@@ -1,11 +1,14 @@
 """What is an address of Git's, and under which one name: the table after git's http-backend.c."""
 
 import re
+import unicodedata
 from typing import TypeAlias
+from urllib.parse import quote, unquote
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from yarl import URL
 
 from gitpat_proxy.git.operation import (
     Kind,
@@ -14,6 +17,7 @@ from gitpat_proxy.git.operation import (
     Operation,
     Service,
     operation_of,
+    typed_repository,
 )
 
 SHA1, SHA256 = "0123456789abcdef" * 2 + "01234567", "0123456789abcdef" * 4
@@ -286,3 +290,66 @@ def test_any_text_is_an_operation_or_one_of_two_errors(method: str, path: str, q
         assert not operation.repository.endswith(".git")
         assert not re.search(r"[\x00-\x1f\x7f\\]", operation.repository)
         assert len(names) == len(operation.path)
+
+
+QUERY = st.lists(
+    st.sampled_from(["service", "=", "&", ";", "%3d", "%26", "+", "%00", "a", "servic%65", *Service])
+    | st.text(max_size=3),
+    max_size=7,
+).map("".join)
+LIKE_PATH = st.lists(st.text(max_size=4) | PARTS, min_size=1, max_size=6).map("".join)
+
+
+@given(LIKE_PATH, st.sampled_from(["", *Service]).map("service={}".format) | QUERY)
+def test_what_is_understood_is_asked_for_again_in_the_same_words(path: str, query: str) -> None:
+    """A server behind gets an address that is made anew; it must not mean anything else."""
+    for endpoint in ("info/refs", "HEAD"):
+        try:
+            operation = operation_of("GET", f"/{path}/{endpoint}", query)
+        except NotGitError:
+            continue
+        again = "".join(f"/{quote(segment, safe='')}" for segment in operation.path)
+        assert operation_of("GET", f"{again}/{endpoint}", operation.query) == operation
+        services = URL.build(query_string=query, encoded=True).query.getall("service", [])
+        assert endpoint == "HEAD" or services == ([operation.service] if operation.service else [])
+
+
+WORD = st.text(st.characters(codec="utf-8"), min_size=1, max_size=6)
+NAME = st.lists(
+    WORD
+    | st.sampled_from(["-", ".", "..", "...", ".git", "x.git", "..git", ".git.git", "info", "HEAD"]),
+    min_size=1,
+    max_size=4,
+)
+
+
+@given(NAME, st.sampled_from(ENDPOINTS), st.lists(st.sampled_from("cxX"), min_size=1, max_size=9))
+def test_however_a_name_is_quoted_it_is_the_same_repository(
+    names: list[str], row: Row, manner: list[str]
+) -> None:
+    method, endpoint, query, *_ = row
+    characters = enumerate("/".join(name.replace("/", "") or "x" for name in names))
+    raw = "".join(quoted(character, manner[at % len(manner)]) for at, character in characters)
+    path = unquote(raw)
+    try:
+        operation = operation_of(method, f"/{raw}/{endpoint}", query)
+    except NotGitError:
+        assert not is_a_repository(path)
+    else:
+        assert is_a_repository(path)
+        assert (operation.repository, operation.endpoint) == (path.removesuffix(".git"), endpoint)
+        assert path != path.strip(" ") or typed_repository(f"/{path}/") == operation.repository
+
+
+def quoted(character: str, manner: str) -> str:
+    if character == "/" or (manner == "c" and character != "%"):
+        return character
+    return "".join(f"%{byte:02{manner.replace('c', 'x')}}" for byte in character.encode())
+
+
+def is_a_repository(path: str) -> bool:
+    """None of a file system's own names, of the pages' addresses, nor a second name of another."""
+    segments, name = path.split("/"), path.removesuffix(".git")
+    leads_elsewhere = {"", ".", "..", ".git"} & {*segments, *name.split("/")}
+    has_controls = any(unicodedata.category(c) == "Cc" for c in path) or "\\" in path
+    return not (leads_elsewhere or has_controls or segments[0] == "-" or name.endswith(".git"))

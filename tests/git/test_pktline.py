@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gitpat_proxy.git.pktline import LONGEST, Packet, PktLineDecoder, PktLineError, Special, pkt_line
+from tests.git.cuts import CUTS, cut
 
 FLUSH, DELIMITER, RESPONSE_END = Special.FLUSH, Special.DELIMITER, Special.RESPONSE_END
 MARKS = {FLUSH: b"0000", DELIMITER: b"0001", RESPONSE_END: b"0002"}
@@ -104,14 +105,12 @@ def test_a_frame_around_a_payload(payload: bytes) -> None:
 PACKETS = st.lists(st.one_of(st.binary(max_size=40), st.sampled_from(Special)), max_size=8)
 
 
-@given(packets=PACKETS, data=st.data())
+@given(packets=PACKETS, cuts=CUTS)
 def test_however_a_stream_is_cut_its_packets_are_the_same(
-    packets: list[Packet], data: st.DataObject
+    packets: list[Packet], cuts: list[int]
 ) -> None:
-    stream = encoded(packets)
-    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=10)))
-    pieces = [stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
     decoder = PktLineDecoder()
+    pieces = cut(encoded(packets), cuts)
     assert [packet for piece in pieces for packet in decoder.feed(piece)] == packets
 
 
@@ -132,3 +131,45 @@ def test_any_bytes_are_packets_or_the_one_error_and_nothing_is_lost(chunks: list
     except PktLineError as error:
         rest = error.rest
     assert b"".join(chunks).lower().startswith((encoded(packets) + rest).lower())
+
+
+LIKE_A_STREAM = st.lists(
+    st.binary(max_size=5)
+    | st.text("0123456789abcdefABCDEF", min_size=4, max_size=4).map(str.encode)
+    | st.binary(max_size=40).map(pkt_line)
+    | st.sampled_from([*MARKS.values(), b"0004", b"0003", b"fff3", b"fff4", b"000a"]),
+    max_size=8,
+).map(b"".join)
+
+
+def decoded(stream: bytes) -> tuple[list[Packet], bytes | None]:
+    """Decode as the manual has it; return the packets, and what is left where one is none."""
+    packets: list[Packet] = []
+    while len(stream) >= 4:
+        if not set(stream[:4]) <= set(b"0123456789abcdefABCDEF"):
+            return packets, stream
+        length = int(stream[:4], 16)
+        if length == 3 or length > LONGEST:
+            return packets, stream
+        if length > len(stream):
+            break
+        packets.append(stream[4:length] if length > 3 else Special(length))
+        stream = stream[max(length, 4) :]
+    return packets, None
+
+
+@given(stream=LIKE_A_STREAM, cuts=CUTS)
+def test_any_stream_is_decoded_as_a_simpler_reader_does(stream: bytes, cuts: list[int]) -> None:
+    decoder = PktLineDecoder()
+    packets: list[Packet] = []
+    rest = None
+    try:
+        for piece in cut(stream, cuts):
+            for packet in decoder.feed(piece):
+                packets.append(packet)  # noqa: PERF402 - an error keeps those before it
+    except PktLineError as error:
+        rest = error.rest
+    expected_packets, expected_rest = decoded(stream)
+    assert packets == expected_packets
+    assert (rest is None) == (expected_rest is None)
+    assert (expected_rest or b"").startswith(rest or b"")

@@ -1,22 +1,34 @@
 """What a push asks for and what became of it, as git writes both."""
 
 import gzip
+import subprocess
+import tempfile
 import tracemalloc
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gitpat_proxy.git.pktline import pkt_line
-from gitpat_proxy.git.push import PushObserver, RefOutcome, RefUpdate, RefUpdateReader, ReportReader
+from gitpat_proxy.git.pktline import PktLineDecoder, PktLineError, pkt_line
+from gitpat_proxy.git.push import (
+    PushObserver,
+    RefOutcome,
+    RefUpdate,
+    RefUpdateReader,
+    ReportReader,
+    refusing_report,
+)
+from tests.git.cuts import CUTS, cut
+from tests.support.git import Git
 
 A, B, NONE = "a1" * 20, "b2" * 20, "0" * 40
 LONG_A, LONG_NONE = "a1" * 32, "0" * 64
 CAPABILITIES = " report-status-v2 side-band-64k object-format=sha1 agent=git/2.39.5"
 
 
-CAPABILITY_NAMES = {"report-status-v2", "side-band-64k", "object-format", "agent"}
+CAPABILITY_NAMES = {"report-status-v2", "side-band-64k"}
 
 
 def request(*lines: str | bytes, end: bytes = b"0000", after: bytes = b"PACK\0\0\0\2") -> bytes:
@@ -98,6 +110,8 @@ def read(body: bytes) -> RefUpdateReader:
         ([f"{A.upper()} {B.upper()} refs/heads/main\0 x"], [MAIN]),
         ([f"{LONG_A.upper()} {LONG_NONE} refs/x\0 x"], [RefUpdate(b"refs/x", LONG_A, LONG_NONE)]),
         (["push-cert\0 x", "v\n\n", f"{A.upper()} {B.upper()} refs/heads/main\n"], [MAIN]),
+        # git refuses a ref without a name, and says so in its report, in its place
+        ([f"{A} {B} \0 x", f"{A} {B} refs/heads/main"], [RefUpdate(b"", A, B), MAIN]),
         # git takes one line break off a packet's end; what is left belongs to the name
         ([f"{A} {B} refs/x\n\n"], [RefUpdate(b"refs/x\n", A, B)]),
         ([f"{A} {B} refs/x\n\0 x"], [RefUpdate(b"refs/x\n", A, B)]),
@@ -192,26 +206,40 @@ def test_the_longest_first_packet_is_the_one_that_git_reads(
     [
         ([f"{MAIN_LINE}\0{CAPABILITIES}", f"{A} {B} refs/heads/x"], CAPABILITY_NAMES),
         (
-            [f"{MAIN_LINE}\0 side-band-64k", f"{A} {B} refs/heads/x\0 atomic"],
-            {"side-band-64k", "atomic"},
+            [f"{MAIN_LINE}\0 side-band-64k", f"{A} {B} refs/heads/x\0 report-status"],
+            {"side-band-64k", "report-status"},
         ),
         ([f"{MAIN_LINE}\0", f"{A} {B} refs/heads/x\0side-band-64k"], {"side-band-64k"}),
-        ([f"{MAIN_LINE}\0side-band-64k=1 x=side-band y=\n"], {"side-band-64k", "x", "y"}),
-        ([f"{MAIN_LINE}\0a\tb\rc\nd"], {"a", "b", "c", "d"}),
-        ([f"{MAIN_LINE}\0side-band-64kx xside-band-64k"], {"side-band-64kx", "xside-band-64k"}),
+        ([f"{MAIN_LINE}\0side-band-64k=1 x=report-status y=\n"], {"side-band-64k"}),
+        ([f"{MAIN_LINE}\0a\tside-band-64k\rreport-status\nb"], {"side-band-64k", "report-status"}),
+        ([f"{MAIN_LINE}\0side-band-64kx xside-band-64k"], set()),
         # what is no blank to git joins two words
-        ([f"{MAIN_LINE}\0a\x0bside-band-64k"], {"a\x0bside-band-64k"}),
-        ([f"{MAIN_LINE}\0a\x1cside-band-64k"], {"a\x1cside-band-64k"}),
-        ([f"{MAIN_LINE}\0a\u00a0side-band-64k"], {"a\u00a0side-band-64k"}),
+        ([f"{MAIN_LINE}\0a\x0bside-band-64k"], set()),
+        ([f"{MAIN_LINE}\0a\x1cside-band-64k"], set()),
+        ([f"{MAIN_LINE}\0a\u00a0side-band-64k"], set()),
         # to git the list is a string in C, and a line `shallow` has none
-        ([f"{MAIN_LINE}\0a \0 side-band-64k"], {"a"}),
-        ([f"shallow {A}\0 side-band-64k", f"{MAIN_LINE}\0 atomic"], {"atomic"}),
-        (["push-cert\0 atomic", HEAD, f"{MAIN_LINE}\0 side-band-64k", END], {"atomic"}),
-        ([f"{MAIN_LINE}"], frozenset()),
+        ([f"{MAIN_LINE}\0report-status \0 side-band-64k"], {"report-status"}),
+        ([f"shallow {A}\0 side-band-64k", f"{MAIN_LINE}\0 report-status"], {"report-status"}),
+        (["push-cert\0 report-status", HEAD, f"{MAIN_LINE}\0 side-band-64k", END], {"report-status"}),
+        ([f"{MAIN_LINE}"], set()),
     ],
 )
-def test_the_capabilities_are_those_that_git_sees(lines: list[str], capabilities: set[str]) -> None:
+def test_the_capabilities_are_those_that_git_sees_and_that_matter(
+    lines: list[str], capabilities: set[str]
+) -> None:
     assert read(request(*lines)).capabilities == capabilities
+
+
+def test_however_many_capabilities_a_client_sends_few_are_kept() -> None:
+    """To keep each of half a million took more than half an hour, in which nobody else was served."""
+    lines = [
+        f"{MAIN_LINE}\0" + " ".join(f"{line}-{number}" for number in range(7000)) + " side-band-64k"
+        for line in range(20)
+    ]
+    reader = RefUpdateReader()
+    reader.feed(request(*lines))
+    assert reader.ended
+    assert reader.capabilities == {"side-band-64k"}
 
 
 @pytest.mark.parametrize("after", [b"PACK", b"", pkt_line(f"{A} {B} refs/heads/x".encode()) + b"0000"])
@@ -589,3 +617,122 @@ def test_however_a_push_is_cut_its_event_is_the_same(cuts: list[int]) -> None:
         observer.asked(body[start:end])
     [update] = observer.event()[1]["updates"]
     assert update["ref"] == "refs/heads/main"
+
+
+OBJECT = st.sampled_from([A, B, NONE, A.upper(), LONG_A, A[:-1], "g" * 40]).map(str.encode)
+REF = st.sampled_from([b"refs/heads/main", b"refs/heads/x", b"HEAD", b"refs/heads/a b", b"refs/\xff"])
+TAIL = st.sampled_from([b"", b"\n", b"\n\n", b"\0", b"\0 report-status", b"\0 atomic\0 report-status"])
+COMMAND = st.tuples(OBJECT, OBJECT, REF | st.binary(max_size=4), TAIL).map(
+    lambda parts: b" ".join(parts[:3]) + parts[3]
+)
+GOOD = st.sampled_from([f"{A} {NONE} refs/heads/x", f"{NONE} {B} refs/heads/y", f"{A} {B} refs/z"])
+CERTIFIED = st.lists(COMMAND | st.sampled_from([b"", b"-----BEGIN SSH SIGNATURE-----"]), max_size=3).map(
+    lambda lines: (
+        [b"push-cert\0 report-status", b"version 0.1\n", b"\n"]
+        + [line.partition(b"\0")[0] + b"\n" for line in lines]
+        + [b"push-cert-end\n"]
+    )
+)
+PACKET = (
+    GOOD.map(str.encode) | COMMAND | st.sampled_from([f"shallow {A}", "push-cert", ""]).map(str.encode)
+)
+PACKETS = st.lists(PACKET.map(lambda packet: [packet]) | CERTIFIED, max_size=4).map(
+    lambda parts: [packet for part in parts for packet in part]
+)
+BODY = st.builds(
+    lambda packets, end, after: request(*packets, end=end, after=after),
+    PACKETS,
+    st.sampled_from([*ENDS, b"", b"0004", b"0003"]),
+    st.sampled_from([b"", b"PACK\0\0\0\2", b"0000", b"garbage"]) | st.binary(max_size=8),
+)
+
+
+@given(BODY, CUTS)
+def test_however_any_command_list_is_cut_it_is_read_alike(body: bytes, cuts: list[int]) -> None:
+    whole, in_pieces = read(body), RefUpdateReader()
+    for piece in cut(body, cuts):
+        in_pieces.feed(piece)
+    for name in ("updates", "capabilities", "ended", "unclear"):
+        assert getattr(whole, name) == getattr(in_pieces, name), name
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.sampled_from([f"{A} {NONE} refs/heads/x", f"{NONE} {B} refs/y"]),
+    PACKETS,
+    st.sampled_from(ENDS),
+    st.sampled_from(["", " side-band-64k", " report-status-v2"]),
+)
+def test_git_itself_reports_on_the_commands_that_are_read(
+    first: str, packets: list[bytes], end: bytes, more: str
+) -> None:
+    """Whatever git understood has been understood here as well, in the same order."""
+    body = request(f"{first}\0 report-status{more}", *packets, end=end)
+    with tempfile.TemporaryDirectory() as folder:
+        answer = answer_of_git(Path(folder), body)
+    reader = read(body)
+    side_band = "side-band-64k" in reader.capabilities
+    reported = commands_in(answer, side_band=side_band)
+    if reported:
+        outcomes = ReportReader(reader.updates, side_band=side_band)
+        outcomes.feed(answer)
+        assert len(outcomes.outcomes) == len(reader.updates) == reported
+
+
+def answer_of_git(folder: Path, body: bytes) -> bytes:
+    """Return what receive-pack answers in an empty repository."""
+    for name in ("objects", "refs"):
+        (folder / name).mkdir()
+    (folder / "HEAD").write_text("ref: refs/heads/main\n")
+    git = Git(folder / "home")
+    return subprocess.run(
+        git.command("receive-pack", "--stateless-rpc", str(folder)),
+        env=git.environment,
+        input=body,
+        capture_output=True,
+        check=False,
+        timeout=60,
+    ).stdout
+
+
+def commands_in(answer: bytes, *, side_band: bool) -> int:
+    """Count the commands that git reports on."""
+    try:
+        if side_band:
+            packets = list(PktLineDecoder().feed(answer))
+            answer = b"".join(p[1:] for p in packets if isinstance(p, bytes) and p[:1] == b"\1")
+        report = list(PktLineDecoder().feed(answer))
+    except PktLineError:
+        return 0
+    return sum(isinstance(packet, bytes) and packet[:3] in {b"ok ", b"ng "} for packet in report)
+
+
+REFS = st.binary(min_size=1, max_size=9).filter(lambda ref: b"\0" not in ref and ref[-1:] != b"\n")
+REPORTED = st.lists(st.tuples(REFS, st.none() | st.text("abc :é", max_size=9)), max_size=6)
+
+
+@given(REPORTED, st.booleans(), st.integers(1, 50), CUTS)
+def test_of_any_report_the_outcome_of_each_command_is_known(
+    commands: list[tuple[bytes, str | None]], side_band: bool, size: int, cuts: list[int]
+) -> None:
+    lines = [
+        b"ok " + ref if reason is None else b"ng " + ref + b" " + reason.encode()
+        for ref, reason in commands
+    ]
+    answer = b"".join(pkt_line(line + b"\n") for line in [b"unpack ok", *lines]) + b"0000"
+    reader = ReportReader([RefUpdate(ref, A, B) for ref, _ in commands], side_band=side_band)
+    for piece in cut(banded(answer, size) if side_band else answer, cuts):
+        reader.feed(piece)
+    assert reader.outcomes == [
+        (RefOutcome.OK, "") if reason is None else (RefOutcome.REFUSED, reason) for _, reason in commands
+    ]
+
+
+@given(st.lists(REFS, max_size=6), st.text(max_size=30), st.booleans())
+def test_a_refusal_is_read_as_one_of_every_command(
+    refs: list[bytes], sentence: str, side_band: bool
+) -> None:
+    updates = [RefUpdate(ref, A, B) for ref in refs]
+    reader = ReportReader(updates, side_band=side_band)
+    reader.feed(refusing_report(updates, sentence, side_band=side_band))
+    assert reader.outcomes == [(RefOutcome.REFUSED, "refused")] * len(refs)

@@ -1,7 +1,10 @@
 """The recorder: requests don't wait for it, and nothing that it was given is lost."""
 
 import asyncio
+import errno
+import os
 import sqlite3
+import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
@@ -14,12 +17,14 @@ from structlog.testing import capture_logs
 
 from gitpat_proxy.access.model import AuditEvent, AuditFilter
 from gitpat_proxy.services import audit as service
-from gitpat_proxy.services.audit import Recorder, search
+from gitpat_proxy.services.audit import Recorder, search, verify
 from gitpat_proxy.services.tokens import Tokens
+from gitpat_proxy.store import audit
 from gitpat_proxy.store.database import Database
 from tests.access.examples import NOW
 from tests.services.token_life import create
 from tests.store.databases import opened
+from tests.store.killed import killed_after
 
 HOUR = timedelta(hours=1)
 
@@ -30,6 +35,12 @@ def event(number: int) -> AuditEvent:
 
 async def written(database: Database) -> list[str]:
     return [event.event for _, event in await search(database, AuditFilter())]
+
+
+@pytest.fixture(autouse=True)
+def no_regular_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow machine would see one in between."""
+    monkeypatch.setattr(service, "_WAIT_SECONDS", 3600)
 
 
 class HeldUp(Database):
@@ -282,3 +293,99 @@ async def test_close_also_writes_what_came_while_the_last_was_being_written(
     held_up.go_on.set()
     await closing
     assert await written(held_up) == ["event-1", "event-2"]
+
+
+# What dies with a process
+
+
+def files_beside(database: Database) -> list[Path]:
+    return list(database.path.parent.glob(f"{database.path.name}-unwritten-*"))
+
+
+async def told(database: Database) -> tuple[list[AuditEvent], list[tuple[str, int]]]:
+    """Start and end a recorder; return what is in the audit then, and what it logged."""
+    with capture_logs() as log:
+        recorder = Recorder(database, clock=lambda: NOW)
+        recorder.start()
+        await recorder.close()
+    events = [event for _, event in await search(database, AuditFilter())]
+    return events, [(line["event"], line["events"]) for line in log]
+
+
+async def test_what_died_with_killed_processes_is_told_once(database: Database) -> None:
+    killed_after(database.path, ("add", (3,)))
+    killed_after(database.path, ("add", (4,)))
+    events, log = await told(database)
+    assert events == [AuditEvent(NOW, "events_lost", details={"events": 7})]
+    assert log == [("audit_events_lost", 7)]
+    assert files_beside(database) == []
+    assert await told(database) == (events, [])
+    assert (await verify(database)).broken is None
+
+
+async def test_what_was_committed_when_its_process_was_killed_is_not_told(database: Database) -> None:
+    async with database.writing() as connection:
+        link = await audit.insert(connection, [event(1), event(2)])
+    killed_after(database.path, ("add", (2,)), ("before_commit", (2, link)))
+    assert await told(database) == ([event(1), event(2)], [])
+    killed_after(database.path, ("add", (2,)), ("before_commit", (2, (link[0], bytes(32)))))
+    assert (await told(database))[1] == [("audit_events_lost", 2)]
+
+
+async def test_a_recorder_counts_what_it_is_given_what_it_writes_and_what_it_drops(
+    database: Database,
+) -> None:
+    recorder = Recorder(database, longest_queue=3)
+    recorder.start()
+    recorder.event(event(1))
+    recorder.use("t-1", NOW, "192.0.2.1")
+    await recorder.flush()
+    without_table(database.path, "ALTER TABLE audit RENAME TO away")
+    with capture_logs() as log:
+        for number in range(2, 7):
+            recorder.event(event(number))
+        await recorder.close()
+    assert log[-1]["waiting"] == 3
+    without_table(database.path, "ALTER TABLE away RENAME TO audit")
+    assert (await told(database))[1] == [("audit_events_lost", 3)]
+
+
+async def test_what_was_written_at_the_second_try_is_not_lost(database: Database) -> None:
+    recorder = Recorder(database)
+    recorder.start()
+    without_table(database.path, "ALTER TABLE audit RENAME TO away")
+    recorder.event(event(1))
+    await recorder.flush()
+    without_table(database.path, "ALTER TABLE away RENAME TO audit")
+    recorder.event(event(2))
+    assert len(files_beside(database)) == 1
+    await recorder.close()
+    assert files_beside(database) == []
+
+
+async def test_what_can_not_be_told_now_is_told_at_the_next_start(database: Database) -> None:
+    killed_after(database.path, ("add", (3,)))
+    without_table(database.path, "ALTER TABLE audit RENAME TO away")
+    recorder = Recorder(database)
+    with capture_logs() as log:
+        recorder.start()
+        await recorder.close()
+    assert [line["event"] for line in log] == ["audit_losses_not_told"]
+    without_table(database.path, "ALTER TABLE away RENAME TO audit")
+    assert (await told(database))[1] == [("audit_events_lost", 3)]
+
+
+async def test_where_no_file_can_be_made_all_else_goes_on(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(**_: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(database.path.parent))
+
+    monkeypatch.setattr(tempfile, "mkstemp", denied)
+    recorder = Recorder(database)
+    with capture_logs() as log:
+        recorder.start()
+        recorder.event(event(1))
+        await recorder.close()
+    assert [line["event"] for line in log] == ["audit_losses_not_counted"]
+    assert await written(database) == ["event-1"]

@@ -331,7 +331,7 @@ async def test_all_tokens_of_an_account_that_open_something_are_revoked(
         assert token
         assert token.status(clock()) is Status.REVOKED
         assert (token.revoked_by, token.revoked_reason) == ("alice", "leaving")
-    assert await tokens.get(expired.id) == expired
+    assert await tokens.get(expired.id) == replace(expired, was_expired=True)
     assert await tokens.get(revoked.id) == revoked
     assert await tokens.get(bobs.id) == bobs
     revocations = [event for event in await told(database) if event.event == "token_revoked"]

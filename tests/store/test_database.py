@@ -112,7 +112,7 @@ async def test_a_damaged_database_is_told_in_a_sentence(tmp_path: Path) -> None:
 async def test_a_place_where_no_database_can_be_is_told(tmp_path: Path, place: str) -> None:
     (tmp_path / "file").touch()
     async with opened(tmp_path / place) as database:
-        with pytest.raises(DatabaseError, match=r"the database .* can't be made: "):
+        with pytest.raises(DatabaseError, match=r"the database .* can't be (made|used: it is no file)"):
             await upgrade(database)
         with pytest.raises(DatabaseError):
             await check_revision(database)
@@ -196,7 +196,7 @@ async def test_a_file_that_is_gone_is_told_and_not_made_again(
     await fill_pool(database)
     database.path.unlink()
     remove_log(database.path)
-    sentence = r"the database .*gitpat\.db can't be used: unable to open database file"
+    sentence = r"the database .*gitpat\.db can't be used: no such file or directory"
     for _ in range(4):
         with pytest.raises(DatabaseError, match=sentence):
             await names(database)
@@ -217,7 +217,7 @@ async def test_a_file_that_comes_back_is_used_again(database: Database, another:
 
 async def test_a_connection_that_is_never_opened_makes_no_file(tmp_path: Path) -> None:
     async with opened(tmp_path / "none.db") as database:
-        with pytest.raises(DatabaseError, match=r"none\.db can't be used: unable to open database file"):
+        with pytest.raises(DatabaseError, match=r"none\.db can't be used: no such file"):
             await names(database)
     assert files_in(tmp_path) == []
 
@@ -234,3 +234,53 @@ async def test_writers_that_wait_leave_connections_to_readers(database: Database
         other.execute("ROLLBACK")
         await asyncio.gather(*writers)
     assert len(await names(database)) == 30
+
+
+async def test_a_file_that_was_damaged_and_mended_in_place_is_used_again(database: Database) -> None:
+    """A connection would keep the damaged pages."""
+    await add(database, "kept")
+    await database.engine.dispose()
+    await revision_of(database)
+    content = database.path.read_bytes()
+    with database.path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * (len(content) - 4096))
+        file.flush()
+        for _ in range(3):
+            with pytest.raises(DatabaseError, match="malformed"):
+                await names(database)
+        file.seek(0)
+        file.write(content)
+    assert await names(database) == {"kept"}
+
+
+async def test_a_newer_database_in_the_place_of_another_is_not_used(
+    database: Database, another: Path
+) -> None:
+    """What it limits, this version may not know of."""
+    await fill_pool(database)
+    with closing(sqlite3.connect(another)) as newer, newer:
+        newer.execute("UPDATE alembic_version SET version_num = '0999'")
+    remove_log(database.path)
+    replace(database.path, another)
+    for action in (names, check_revision, upgrade):
+        with pytest.raises(DatabaseError, match=r"of a newer version \(0999\)"):
+            await action(database)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ("DELETE FROM alembic_version", "does not say of which version it is"),
+        ("INSERT INTO alembic_version VALUES ('0001')", "does not say of which version it is"),
+        ("UPDATE alembic_version SET version_num = ''", "does not say of which version it is"),
+        ("UPDATE alembic_version SET version_num = '0000x'", "can't be upgraded: Can't locate"),
+    ],
+)
+async def test_a_version_that_makes_no_sense_is_told(
+    database: Database, change: str, sentence: str
+) -> None:
+    with closing(sqlite3.connect(database.path)) as other, other:
+        other.execute(change)
+    with pytest.raises(DatabaseError, match=sentence):
+        await upgrade(database)

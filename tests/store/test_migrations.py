@@ -2,6 +2,7 @@
 
 import sqlite3
 import stat
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -195,6 +196,12 @@ def at_revision(path: Path, revision: str) -> None:
     connection.close()
 
 
+def revision_in(path: Path) -> str:
+    with closing(sqlite3.connect(path)) as connection:
+        [(revision,)] = connection.execute("SELECT version_num FROM alembic_version")
+    return str(revision)
+
+
 @pytest.mark.parametrize(
     ("revision", "sentence"),
     [
@@ -207,14 +214,14 @@ async def test_another_version_is_not_touched(database: Database, revision: str,
     at_revision(database.path, revision)
     with pytest.raises(DatabaseError, match=sentence):
         await check_revision(database)
-    assert await revision_of(database) == revision
+    assert revision_in(database.path) == revision
 
 
 async def test_an_upgrade_of_a_newer_database_says_what_is_wrong(database: Database) -> None:
     at_revision(database.path, "9999")
     with pytest.raises(DatabaseError, match="newer version"):
         await upgrade(database)
-    assert await revision_of(database) == "9999"
+    assert revision_in(database.path) == "9999"
 
 
 async def test_a_missing_database_is_not_made_by_looking(tmp_path: Path) -> None:

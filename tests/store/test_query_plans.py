@@ -60,6 +60,7 @@ CALLS: dict[Query, list[tuple[Any, ...]]] = {
     audit.insert: [([AuditEvent(NOW, "push")],)],
     audit.first_link: [()],
     audit.last_link: [()],
+    audit.holds: [((1, b"chain"),)],
     audit.linked: [(0, 50)],
     audit.prune: [(NOW, 50), (NOW + timedelta(days=9999), 2)],
     audit.matching: [(wanted,) for wanted in audit_filters()]
@@ -77,7 +78,7 @@ CALLS: dict[Query, list[tuple[Any, ...]]] = {
     sessions.set_authenticated: [("s-1", NOW)],
     sessions.delete: [("s-1", "alice")],
     sessions.delete_others: [("alice", "s-1"), ("alice", None)],
-    sessions.delete_before: [(NOW,)],
+    sessions.delete_outside: [(NOW, NOW)],
     sign_ins.failures: [("account:x",)],
     sign_ins.add_failure: [("account:x", NOW)],
     sign_ins.take_failure_back: [("account:x",)],

@@ -78,7 +78,7 @@ class Proxy:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-        wait_until(self._listens, 20, f"a proxy that listens:\n{self.log}")
+        wait_until(self._listens, 60, f"a proxy that listens:\n{self.log}")
         self._open_at_start = set()
         self._open_at_start = self.open_pipes_and_sockets()
         return self

@@ -1,8 +1,11 @@
 """HTTP as bytes on a socket, for what no client would send."""
 
 import base64
+import hashlib
+import os
 import re
 import socket
+import zlib
 from collections.abc import Sequence
 
 
@@ -58,6 +61,18 @@ def service_request(
         *headers,
         body=body,
     )
+
+
+_EMPTY = b"PACK\0\0\0\2\0\0\0\0"
+EMPTY_PACK = _EMPTY + hashlib.sha1(_EMPTY).digest()
+
+
+def pack_beginning(size: int) -> bytes:
+    """Return the first bytes of a pack with a blob of 200,000 bytes, right as far as they go."""
+    blob = zlib.compress(os.urandom(200_000), level=0)
+    # Type 3 and the size, 4 bits and then 7 at a time (gitformat-pack, "pack-*.pack files").
+    header = bytes([0x80 | 3 << 4 | 200_000 & 15, 0x80 | 200_000 >> 4 & 127, 200_000 >> 11])
+    return (b"PACK\0\0\0\2\0\0\0\3" + header + blob)[:size]
 
 
 def status_of(answer: bytes) -> int:

@@ -16,6 +16,7 @@ from gitpat_proxy.access.model import Author
 from gitpat_proxy.app import make_app
 from gitpat_proxy.config.model import Config
 from gitpat_proxy.services.clock import utc_now
+from gitpat_proxy.shared import Shared
 from gitpat_proxy.store.database import Database
 from tests.support.proxy import Proxy
 from tests.support.secrets_seen import SEEN
@@ -197,7 +198,7 @@ def addresses_of_pages(method: str) -> list[str]:
     """Return the addresses of all pages that take the method, as the router has them."""
     loopback = {"routes": [{"path": "/", "repositories": "/"}], "database": "sqlite:////nowhere"}
     config = Config.model_validate(loopback, context=Path("/"))
-    app = make_app(config, Database(config.database), utc_now)
+    app = make_app(config, Database(config.database), Shared(), utc_now)
     return [
         route.resource.canonical
         for route in app.router.routes()

@@ -4,6 +4,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gitpat_proxy.access.model import Token
 from gitpat_proxy.access.representation import ending_text
@@ -51,3 +53,19 @@ def test_which_headers_name_the_token(header: str, strong: bool, weak: bool) -> 
 def test_the_end_is_told_in_its_last_thirty_days(left: timedelta | None, told: str | None) -> None:
     token = replace(TOKEN, expires_at=NOW + left if left else None)
     assert ending_text(token, NOW) == told
+
+
+TAGS = st.lists(
+    st.sampled_from([TAG, f"W/{TAG}", TAG.strip('"'), '"', ",", " ", "*", '"a"', "W/"])
+    | st.text(max_size=3),
+    max_size=5,
+).map("".join)
+
+
+@given(TAGS)
+def test_any_header_names_the_token_or_does_not(header: str) -> None:
+    """What names it strongly names it weakly; nothing does without its tag, but the star."""
+    strong, weak = (has_match(header, TOKEN, weak=weak) for weak in (False, True))
+    assert weak or not strong
+    assert not weak or TAG in header or header.strip() == "*"
+    assert has_match(f"{header},{TAG}", TOKEN, weak=False)

@@ -137,7 +137,7 @@ OPERATIONS: Sequence[Operation] = (
         scope="tokens:write",
         headers=models.IfMatch,
         body=models.TokenChanges,
-        problems=[ApiCode.CONFLICT, ApiCode.PRECONDITION_FAILED],
+        problems=[ApiCode.CONFLICT, ApiCode.CONFIRMATION_REQUIRED, ApiCode.PRECONDITION_FAILED],
     ),
     Operation(
         "DELETE",

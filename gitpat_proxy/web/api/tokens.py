@@ -72,6 +72,7 @@ async def shown(call: Call[models.Nothing, models.IfNoneMatch, None]) -> Answer:
 
 async def edited(call: Call[models.Nothing, models.IfMatch, models.TokenChanges]) -> Answer:
     """Replace what is given of a token of the account that asks."""
+    call.caller.check_fresh(call.now)
     tokens, token_id, account = call.parts.tokens, call.ids["id"], call.caller.account.name
     version = None
     if (seen := call.headers.if_match) is not None:

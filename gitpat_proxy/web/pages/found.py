@@ -29,6 +29,7 @@ class FoundPages:
         if not secret:
             return self._render(page, {"secret": "Paste what you found."})
         if seconds := self._throttle.count_found(visit.address):
+            page.code = "throttled"
             response = self._render(
                 page, {"form": f"Too many came from you. Wait {seconds} seconds."}, 429
             )

@@ -63,6 +63,8 @@ class Page:
     form: Form
     frame: "Frame"
     started: float = field(default_factory=time.monotonic)
+    code: str | None = None
+    """For the log: what kind of try to get in failed."""
 
     @property
     def account(self) -> Account:
@@ -226,16 +228,26 @@ class Frame:
             )
 
 
+def _is_spelled_out(request: web.Request, route: PageRoute) -> bool:
+    """Tell whether an address has its fixed parts as they are: quoted, they are another address.
+
+    A proxy in front that keeps people from `/-/administration` may not know `/%2d/administration`.
+    """
+    parts = zip(request.rel_url.raw_path.split("/"), route.path.split("/"), strict=True)
+    return all(sent == own or own.startswith("{") for sent, own in parts)
+
+
 def _turned_away(page: Page, route: PageRoute) -> web.Response | None:
     """Return what those get who may not see the page, or not yet."""
     audience = route.audience
+    if not _is_spelled_out(page.request, route):
+        return _not_there(page)
     if audience is For.ANYBODY:
         return None
     if page.visitor.account is None:
         return page.redirect("/-/sign-in?" + urlencode({"next": _way_back(page, route)}))
     if audience is For.ADMINISTRATORS and not page.account.administrator:
-        sentence = "There is no such page, or it is not for you."
-        return page.message(404, "Nothing here", sentence, ("Your tokens", "/-/tokens"))
+        return _not_there(page)
     if audience is not For.PEOPLE and not page.session.is_fresh(page.now):
         return page.redirect("/-/confirm?" + urlencode({"next": _way_back(page, route)}))
     return None
@@ -270,8 +282,14 @@ def _log_line(page: Page, response: web.StreamResponse) -> None:
         path=page.request.path,
         account=page.visitor.account and page.visitor.account.name,
         status=response.status,
+        code=page.code,
         seconds=round(time.monotonic() - page.started, 4),
     )
+
+
+def _not_there(page: Page) -> web.Response:
+    sentence = "There is no such page, or it is not for you."
+    return page.message(404, "Nothing here", sentence, ("Your tokens", "/-/tokens"))
 
 
 def _needs_tls(page: Page) -> web.Response:

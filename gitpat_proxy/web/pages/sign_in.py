@@ -47,6 +47,7 @@ class SignInPages:
         try:
             signed_in = await self._sign_in.by_password(name, password, page.visitor.visit)
         except (WrongPasswordError, WaitError, BusyError) as error:
+            page.code = _code(error)
             return self._sign_in_form(page, page.form.text("next"), error)
         page.visitor.take(signed_in)
         return page.redirect(own_page(page.form.text("next")))
@@ -58,6 +59,7 @@ class SignInPages:
         try:
             await self._sign_in.confirm(page.session, page.form.text("password"), page.visitor.visit)
         except (WrongPasswordError, WaitError, BusyError) as error:
+            page.code = _code(error)
             return self._confirm_form(page, page.form.text("next"), error)
         return page.redirect(own_page(page.form.text("next")))
 
@@ -94,6 +96,12 @@ def _check_passwords_are_on(page: Page) -> None:
     """Where nobody signs in with a password, none is looked at: it would be a place to try them."""
     if not page.frame.config.sign_in.passwords:
         raise ServiceError("you sign in without a password here")
+
+
+def _code(error: _NotTaken) -> str | None:
+    if isinstance(error, BusyError):
+        return None
+    return "throttled" if isinstance(error, WaitError) else "sign_in_failed"
 
 
 def _status(error: _NotTaken | None) -> int:

@@ -81,6 +81,7 @@ _EVENTS = {
     "signed_out": "Signed out",
     "sign_in_failed": "Sign-in failed",
     "session_ended": "Session ended",
+    "events_lost": "Events lost",
 }
 _REFUSALS = {
     "token_expired": "the token has expired",
@@ -166,6 +167,8 @@ def event_sentence(event: AuditEvent) -> str | None:
         parts.append(f"Ended: {_REFUSALS.get(str(code), code)}")
     if reason := event.details.get("reason"):
         parts.append(f"Reason: {reason}")
+    if lost := event.details.get("events"):
+        parts.append(f"Not written when a process of the proxy ended: {lost}")
     by = event.details.get("by")
     if by and by != event.account:
         parts.append(f"By {by}")

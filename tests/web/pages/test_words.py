@@ -57,6 +57,12 @@ def test_a_browser_as_people_know_it(user_agent: str, words: str) -> None:
     ("event", "details", "title", "sentence"),
     [
         ("clone", {}, "Cloned", None),
+        (
+            "events_lost",
+            {"events": 3},
+            "Events lost",
+            "Not written when a process of the proxy ended: 3",
+        ),
         ("fetch", {"aborted": True}, "Fetched (broken off)", None),
         ("push", {"updates": [{}]}, "Pushed 1 ref", None),
         ("push", {"updates": [{}, {}], "updates_more": 40}, "Pushed 42 refs", None),

@@ -1,0 +1,112 @@
+"""An application on connections of our own, with a clean end."""
+
+import asyncio
+
+import structlog
+from aiohttp import hdrs, web
+
+from gitpat_proxy.access.model import Clock
+from gitpat_proxy.app import GATE, make_app
+from gitpat_proxy.config.model import Config
+from gitpat_proxy.shared import Shared
+from gitpat_proxy.store.database import Database
+
+_SHUTDOWN_SECONDS = 2.0
+"""How long aiohttp waits at the end, twice, for what was cut off by then.
+
+A push that has arrived takes what it needs."""
+_KEEPALIVE_SECONDS = 75.0
+"""How long a connection may be idle, or take to send a request's head."""
+_LINGERING_SECONDS = 2.0
+"""How long the rest of a refused request's body is read, so that the refusal can be."""
+_NOT_HTTP = "This is no request that HTTP/1.1 allows.\n"
+
+_log = structlog.get_logger()
+
+
+def make_runner(config: Config, shared: Shared, clock: Clock) -> "Runner":
+    """Put together what one process serves."""
+    return Runner(make_app(config, Database(config.database), shared, clock), config)
+
+
+class _Connection(web.RequestHandler):
+    """A connection that tells those who send no HTTP so in our own words.
+
+    It remembers its other end, which a client that leaves at once would take away with it.
+    """
+
+    __slots__ = ("_peername",)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._peername = transport.get_extra_info("peername")
+        super().connection_made(transport)
+
+    @property
+    def peername(self) -> str | tuple[str, int, int, int] | tuple[str, int] | None:
+        peername: str | tuple[str, int] | None = self._peername
+        return peername
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer without what aiohttp would: its version, and the line that it could not read."""
+        response = super().handle_error(request, status, exc, message)
+        if status != 400:
+            return response
+        answer = web.Response(status=status, text=_NOT_HTTP, headers={hdrs.SERVER: "gitpat-proxy"})
+        answer.force_close()
+        return answer
+
+
+class _Server(web.Server):
+    """Makes such connections, with the limits of the moment."""
+
+    config: Config
+
+    def __call__(self) -> web.RequestHandler:
+        limits = self.config.limits
+        return _Connection(
+            self,
+            loop=self._loop,
+            max_line_size=limits.request_line_bytes,
+            max_field_size=limits.header_bytes,
+            max_headers=limits.headers,
+            **self._kwargs,
+        )
+
+
+class Runner(web.AppRunner):
+    """Serves an application by them."""
+
+    def __init__(self, app: web.Application, config: Config) -> None:
+        super().__init__(
+            app,
+            access_log=None,
+            # git inflates bodies itself; aiohttp would do it and leave the header.
+            auto_decompress=False,
+            handler_cancellation=True,
+            keepalive_timeout=_KEEPALIVE_SECONDS,
+            lingering_time=_LINGERING_SECONDS,
+            shutdown_timeout=_SHUTDOWN_SECONDS,
+        )
+        self._config = config
+
+    async def cleanup(self) -> None:
+        """Take no new connections, let what is under way go on for a while, then end it all."""
+        _log.info("stopping", drain_seconds=self._config.drain_seconds)
+        for site in self.sites:
+            await site.stop()
+        if self.server:
+            self.server.pre_shutdown()
+            await self.app[GATE].drain(self._config.drain_seconds)
+        await super().cleanup()
+
+    async def _make_server(self) -> web.Server:
+        server = await super()._make_server()
+        server.__class__ = _Server
+        vars(server)["config"] = self._config
+        return server

@@ -66,6 +66,14 @@ class Database:
             yield connection
 
     def _set_up(self, connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's own
+        try:
+            self._prepare(connection)
+        except BaseException:
+            # Its thread would keep the process from ending.
+            connection.close()
+            raise
+
+    def _prepare(self, connection: Any) -> None:  # noqa: ANN401 - as above
         cursor = connection.cursor()
         for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
             cursor.execute(f"PRAGMA {pragma}")

@@ -94,6 +94,7 @@ def test_git_fails_before_its_answer_begins(served: Served, fake_git: FakeGit, f
     assert "The requested URL returned error: 502" in outcome.text
     assert served.refused("upstream_failed") == [502]
     assert what in served.lines()[-1]["reason"]
+    wait_until(served.said, what="git's words in the log")
     assert served.said() == ["fatal: the cause"]
     fake_git.recover()
     served.assert_recovered()
@@ -235,6 +236,7 @@ def test_the_git_that_packs_is_killed(served: Served) -> None:
     relay.close()
     assert clone.wait(20) != 0
     kill(clone)
+    wait_until(served.said, what="git's words in the log")
     assert served.said() == ["error: upload-pack died of signal 9"]
     served.assert_recovered()
 
@@ -242,6 +244,7 @@ def test_the_git_that_packs_is_killed(served: Served) -> None:
 def test_the_git_that_receives_is_killed(served: Served) -> None:
     hook = served.hook("pre-receive", "kill -9 $PPID")
     assert not served.try_push("killed").ok
+    wait_until(served.said, what="git's words in the log")
     assert served.said() == ["error: receive-pack died of signal 9"]
     assert served.push_outcomes() == ["unknown"]
     assert "killed" not in served.refs()
@@ -258,6 +261,7 @@ def test_a_repository_of_somebody_else(served: Served) -> None:
     for outcome in (served.git.try_("ls-remote", served.url), served.try_push()):
         assert "The Git server behind this proxy failed (git http-backend answered 500)" in outcome.text
         assert "The requested URL returned error: 502" in outcome.text
+    wait_until(served.said, what="git's words in the log")
     assert "detected dubious ownership in repository" in served.said()[0]
     assert served.refused("upstream_failed") == [502, 502]
     subprocess.run(["chown", "-R", "0", served.repository], check=True)
@@ -278,6 +282,7 @@ def test_a_repository_that_may_not_be_read(served: Served, part: str) -> None:
         causes = [line["reason"] for line in lines if line["repository"] == served.name]
         assert "Permission denied" in causes[0]
     else:
+        wait_until(served.said, what="git's words in the log")
         assert "Not a git repository" in served.said()[0]
     assert served.refused("repository_not_found") == [404, 404]
     served.assert_recovered()
@@ -304,6 +309,7 @@ def test_a_repository_whose_configuration_is_broken(served: Served) -> None:
     outcome = served.git.try_("ls-remote", served.url)
     (served.repository / "config").write_text(config)
     assert "The requested URL returned error: 502" in outcome.text
+    wait_until(served.said, what="git's words in the log")
     assert served.said() == ["fatal: bad config line 1 in file ./config"]
     served.assert_recovered()
 
@@ -317,5 +323,6 @@ def test_a_repository_that_has_lost_its_objects(served: Served) -> None:
     kept.rename(objects)
     assert not outcome.ok
     assert "fatal: remote error: upload-pack: not our ref" in outcome.text
+    wait_until(served.said, what="git's words in the log")
     assert "not our ref" in served.said()[0]
     served.assert_recovered()

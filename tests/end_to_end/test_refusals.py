@@ -10,9 +10,18 @@ from hypothesis import strategies as st
 
 from gitpat_proxy.access.model import Author
 from gitpat_proxy.access.secret import make_secret
+from gitpat_proxy.git.pktline import pkt_line
 from tests.support.git import Git, make_repository
 from tests.support.proxy import Proxy, wait_until
-from tests.support.raw import basic, connect, exchange, request_bytes, service_request, status_of
+from tests.support.raw import (
+    basic,
+    connect,
+    exchange,
+    pack_beginning,
+    request_bytes,
+    service_request,
+    status_of,
+)
 from tests.support.secrets_seen import SEEN
 
 ADVERTISEMENT = "/team/app/info/refs?service=git-upload-pack"
@@ -167,7 +176,7 @@ def test_too_many_unknown_tokens_from_one_address(start_proxy: Callable[..., Pro
 
 
 def test_too_many_operations_at_once(start_proxy: Callable[..., Proxy]) -> None:
-    proxy = start_proxy(limits={"operations": 1})
+    proxy = start_proxy(limits={"operations": 1, "waiting_seconds": 1})
     make_repository(proxy.repositories / "team" / "app.git")
     git = proxy.git("code:write")
     held = exchange_begun(proxy, git.secret)
@@ -180,7 +189,9 @@ def test_too_many_operations_at_once(start_proxy: Callable[..., Proxy]) -> None:
 def exchange_begun(proxy: Proxy, secret: str) -> Any:
     """Begin a push and leave it at that."""
     connection = connect(proxy.port)
-    connection.sendall(service_request("git-receive-pack", secret, b"00", "Content-Length: 1000"))
+    command = pkt_line(b"0" * 40 + b" " + b"1" * 40 + b" refs/heads/held\0report-status")
+    body = command + b"0000" + pack_beginning(100_000)
+    connection.sendall(service_request("git-receive-pack", secret, body, "Content-Length: 200000"))
     wait_until(proxy.children, what="git")
     return connection
 

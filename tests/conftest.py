@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from tests.support.git import make_repository
 from tests.support.proxy import Proxy
@@ -23,6 +24,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_configure() -> None:
     """Hear Ctrl-C: what a shell starts in the background is deaf to it, and so are its children."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # How long an example takes says nothing on a machine that has other things to do.
+    settings.register_profile("untimed", deadline=None)
+    settings.load_profile("untimed")
 
 
 def pytest_sessionfinish() -> None:

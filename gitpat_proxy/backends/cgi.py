@@ -8,7 +8,7 @@ from gitpat_proxy.backends.base import Call
 LONGEST_HEAD = 64 * 1024
 _INHERITED = re.compile(r"PATH|LANG|LC_[A-Z]+")
 _GIT_PROTOCOL = re.compile(r"[A-Za-z0-9=:._-]{1,255}")
-_HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\x20-\x7e\t]*)")
+_HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\x20-\x7e\t]*)")
 _STATUS = re.compile(r"([1-5][0-9]{2})( .*)?")
 
 

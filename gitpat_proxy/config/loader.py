@@ -51,7 +51,7 @@ def load(file: Path) -> Config:
         raise ConfigError([Problem(file, 0, "", "can't be read: it is no text in UTF-8")]) from None
     try:
         document = Document(text)
-    except (yaml.YAMLError, ValueError) as error:
+    except _NO_DOCUMENT as error:
         raise ConfigError([_yaml_problem(file, error)]) from None
     config, mistakes = _validate(document.data, file.parent.absolute())
     problems = [
@@ -61,6 +61,10 @@ def load(file: Path) -> Config:
     if problems or config is None:
         raise ConfigError(sorted(problems, key=lambda problem: problem.line))
     return config
+
+
+# With PyYAML's own: what it raises for a tag that does not fit (`!!int x`), and for what is too deep.
+_NO_DOCUMENT = (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError)
 
 
 def _validate(data: object, base: Path) -> tuple[Config | None, list[Mistake]]:
@@ -199,7 +203,7 @@ def _key(location: Location) -> str:
     return text.removeprefix(".")
 
 
-def _yaml_problem(file: Path, error: yaml.YAMLError | ValueError) -> Problem:
+def _yaml_problem(file: Path, error: Exception) -> Problem:
     mark = getattr(error, "problem_mark", None)
     what = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error)
     return Problem(file, mark.line + 1 if mark else 1, "", f"no valid YAML: {what}")

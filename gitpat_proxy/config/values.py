@@ -80,6 +80,8 @@ def _read_url(value: str) -> str:
         raise ValueError("no http:// or https:// address")
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError("the address may have no credentials, query or fragment")
+    if not value.isprintable() or " " in value:
+        raise ValueError("the address may have no spaces and no control characters")
     if parts.port == 0:
         raise ValueError("0 is no port")
     return value.rstrip("/")
@@ -113,7 +115,8 @@ def _read_network(value: object) -> Network:
 
 
 def _folder(path: Path) -> Path:
-    if not path.is_dir():
+    # Path.is_dir raises for a name that is too long, or lies in a folder that is closed to us.
+    if not os.path.isdir(path):  # noqa: PTH112 - see above
         raise ValueError(f"{path} is not a folder")
     return path
 

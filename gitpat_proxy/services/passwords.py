@@ -30,6 +30,8 @@ _context = CryptContext(
     argon2__time_cost=2,
     argon2__parallelism=1,
 )
+# passlib raises a TypeError for base64 that is cut off.
+_UNUSABLE = (ValueError, TypeError)
 # Takes as long to look at as anybody's, and fits nothing that can be typed.
 _NOBODYS = "$argon2id$v=19$m=19456,t=2,p=1$" + "A" * 22 + "$" + "A" * 43
 
@@ -69,7 +71,7 @@ class Passwords:
 def _verify(password: str, hashed: str | None) -> tuple[bool, str | None]:
     try:
         fits, replacement = _context.verify_and_update(password, hashed or _NOBODYS)
-    except ValueError:
+    except _UNUSABLE:
         # What this kind of hash can't have been made from: too long for bcrypt, say.
         return False, None
     return fits and hashed is not None, replacement
@@ -82,5 +84,5 @@ def is_usable_hash(text: str) -> bool:
         return False
     try:
         return handler.from_string(text).checksum is not None
-    except ValueError:
+    except _UNUSABLE:
         return False

@@ -470,6 +470,10 @@ def test_any_text_is_a_configuration_or_a_list_of_mistakes(lines: list[tuple[str
         f'{ROUTES}tls: {{certificate: "\\0", key: password}}\n',
         route(**USER, upstream_password_file=r'"\0"'),
         route(**USER, upstream_password_file=r'"\ud800"'),
+        *[f"a: !!{tag}\n" for tag in ("bool x", "int ''", "timestamp x", "float x", "set x")],
+        f"{ROUTES}spool: {'a' * 300}\n",
+        f'{ROUTES}public_url: "http://host/a\\n"\n',
+        "[" * 2000,
     ],
 )
 def test_what_nobody_would_write_is_a_mistake_like_others(folder: Path, text: str) -> None:

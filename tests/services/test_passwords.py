@@ -66,7 +66,11 @@ async def test_argon2_with_other_numbers_is_replaced_as_well() -> None:
         *["$2y$", "$2y$05$", "$2y$garbage", HTPASSWD["bcrypt"][:-1], HTPASSWD["bcrypt"][:29]],
         *["$apr1$", "$apr1$salt", HTPASSWD["apr1"][:-1], HTPASSWD["apr1"] + "x"],
         *["$5$", "$6$x", HTPASSWD["sha512-crypt"][:-1], HTPASSWD["sha256-crypt"] + "x"],
-        *["$argon2id$x", "$argon2id$v=19$m=19456,t=2,p=1$" + "A" * 22],
+        *[
+            "$argon2id$x",
+            "$argon2id$m=8,t=1,p=1$v=19$AAAA",
+            "$argon2id$v=19$m=19456,t=2,p=1$" + "A" * 22,
+        ],
         *["BDASdi7tgyNL", "BDASdi7tgyNLk."],
     ],
 )

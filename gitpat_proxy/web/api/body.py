@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl
@@ -85,8 +86,8 @@ def form_of(body: bytes, known: Collection[str]) -> dict[str, str]:
 
 def one_each(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
     """Return names with their values; raises ProblemError for a name that comes twice."""
-    names = [name for name, _ in pairs]
-    if twice := {name: f"{name} comes more than once" for name in names if names.count(name) > 1}:
+    times = Counter(name for name, _ in pairs)
+    if twice := {name: f"{name} comes more than once" for name in times if times[name] > 1}:
         raise invalid(twice, status=400)
     return dict(pairs)
 

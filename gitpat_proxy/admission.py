@@ -52,7 +52,7 @@ class Admission:
         self._shared = shared
         self._config = config
         self._left: list[int] = []
-        self._waiting: dict[asyncio.Future[int], Claim] = {}
+        self._waiting: dict[asyncio.Future[int | None], Claim] = {}
         self._turns = itertools.count(1)
         self._served: dict[str, int] = {}
         """When each token's turn was last, as long as anybody waits."""
@@ -81,24 +81,32 @@ class Admission:
 
     async def _enter(self, claim: Claim) -> int:
         limits = self._config.limits
-        given: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        given: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
         self._waiting[given] = claim
         try:
             running = self._admit()
-            if not given.done() and len(self._waiting) <= limits.waiting:
+            self._turn_away(limits.waiting)
+            if not given.done():
                 self._look_on()
                 await asyncio.wait([given], timeout=limits.waiting_seconds)
                 if not given.done():
                     running = self._admit()
         except BaseException:
-            if given.done():
-                self.leave(given.result())
+            if given.done() and (number := given.result()):
+                self.leave(number)
             raise
         finally:
             self._waiting.pop(given, None)
-        if not given.done():
+        if not given.done() or (number := given.result()) is None:
             raise RefusedError(_busy(claim, running, limits))
-        return given.result()
+        return number
+
+    def _turn_away(self, most: int) -> None:
+        """Let no more wait than may; who has the most waiting has the newest turned away."""
+        while len(self._waiting) > most:
+            newest = list(self._waiting)[one_too_many(list(self._waiting.values()))]
+            del self._waiting[newest]
+            newest.set_result(None)
 
     def _admit(self) -> list[Claim]:
         """Give places to those who are next; return what ran before."""
@@ -120,7 +128,7 @@ class Admission:
         del self._left[: len(left)]
         for (given, claim), number in zip(chosen, numbers, strict=True):
             del self._waiting[given]
-            given.set_result(number or 0)
+            given.set_result(number)
             self._served[claim.token] = next(self._turns)
         if not self._waiting:
             self._served.clear()
@@ -162,6 +170,13 @@ def next_of(
             networks[claim.network] += 1
             chosen.append(index)
     return chosen
+
+
+def one_too_many(waiting: Sequence[Claim]) -> int:
+    """Return the index of the newest of those whose token has the most waiting."""
+    tokens = Counter(claim.token for claim in waiting)
+    most = max(tokens.values())
+    return max(index for index, claim in enumerate(waiting) if tokens[claim.token] == most)
 
 
 def _counts(running: Sequence[Claim]) -> tuple[Counter[str], Counter[str]]:

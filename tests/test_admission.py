@@ -109,6 +109,25 @@ async def test_no_more_wait_than_may() -> None:
             await waiter
 
 
+async def test_who_has_the_most_waiting_makes_room() -> None:
+    gate = admission(operations=1, waiting=2, waiting_seconds=60)
+    order: list[str] = []
+
+    async def work(name: str) -> None:
+        async with gate.place(name, ADA):
+            order.append(name)
+
+    async with gate.place("a", ADA):
+        first = asyncio.create_task(work("a"))
+        second = asyncio.create_task(refusal_of(gate, "a"))
+        await asyncio.sleep(0.01)
+        third = asyncio.create_task(work("b"))
+        await asyncio.wait([second], timeout=10)
+        assert "try again" in second.result()
+    await asyncio.gather(first, third)
+    assert sorted(order) == ["a", "b"]
+
+
 async def test_who_leaves_while_waiting_takes_no_place() -> None:
     gate = admission(operations=1, waiting_seconds=60)
     async with gate.place("a", ADA):

@@ -105,7 +105,7 @@ def _open_files(process: int) -> Iterator[tuple[int, str]]:
     with suppress(OSError):
         for name in os.listdir(folder):  # noqa: PTH208 - names alone, of all processes
             with suppress(OSError):
-                yield int(name), os.readlink(folder / name)  # noqa: PTH115
+                yield int(name), os.readlink(folder / name)  # noqa: PTH115 - as above
 
 
 def _command(process: int) -> str:

@@ -3,7 +3,8 @@
 import asyncio
 import resource
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import typer
 
@@ -21,7 +22,7 @@ def serve(context: typer.Context) -> None:
 
 
 def serve_in_foreground(
-    config: Config, load_again: Callable[[], Config], started: Callable[[], Awaitable[None]]
+    config: Config, load_again: Callable[[], Config], started: Callable[[], Coroutine[Any, Any, None]]
 ) -> None:
     """Serve until SIGTERM or Ctrl-C; call `started` when it listens.
 

@@ -3,20 +3,20 @@
 import asyncio
 import signal
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 
 from aiohttp import web
 
 from gitpat_proxy.access.model import Clock
 from gitpat_proxy.app import GATE
-from gitpat_proxy.serve.live import Live, keep_watchdog_quiet, notify
+from gitpat_proxy.serve.live import Live, Started, keep_watchdog_quiet, notify
 from gitpat_proxy.serve.runner import make_runner
 from gitpat_proxy.serve.sockets import BACKLOG
 from gitpat_proxy.shared import Shared
 
 
 async def serve_alone(
-    live: Live, sockets: Sequence[socket.socket], clock: Clock, started: Callable[[], Awaitable[None]]
+    live: Live, sockets: Sequence[socket.socket], clock: Clock, started: Started
 ) -> None:
     """Serve until SIGTERM or SIGINT; a second one ends also what is under way."""
     loop, stop = asyncio.get_running_loop(), asyncio.Event()

@@ -3,8 +3,9 @@
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from typing import Any, TypeAlias
 
 import structlog
 from gunicorn.systemd import sd_notify
@@ -12,6 +13,9 @@ from gunicorn.systemd import sd_notify
 from gitpat_proxy.config.loader import ConfigError
 from gitpat_proxy.config.model import Config
 from gitpat_proxy.serve.tls import Certificate
+
+Started: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
+"""Called once, when the sockets listen."""
 
 _log = structlog.get_logger()
 

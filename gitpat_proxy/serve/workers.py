@@ -19,7 +19,7 @@ from gunicorn.config import Config as GunicornConfig
 from gunicorn.glogging import Logger
 
 from gitpat_proxy.access.model import Clock
-from gitpat_proxy.serve.live import Live, notify
+from gitpat_proxy.serve.live import Live, Started, notify
 from gitpat_proxy.serve.runner import make_runner
 from gitpat_proxy.shared import Shared
 from gitpat_proxy.store.errors import DatabaseError
@@ -31,7 +31,7 @@ _PUSH_SECONDS = 60
 
 
 def serve_with_workers(
-    live: Live, sockets: Sequence[socket.socket], clock: Clock, started: Callable[[], Awaitable[None]]
+    live: Live, sockets: Sequence[socket.socket], clock: Clock, started: Started
 ) -> None:
     """Serve until SIGTERM or SIGINT; raises SystemExit at the end, as gunicorn does."""
     with tempfile.TemporaryDirectory(prefix="gitpat-proxy-") as folder:
@@ -56,9 +56,7 @@ def _make(shared: Path) -> None:
 class _Application(BaseApplication):  # type: ignore[misc]
     """What the arbiter asks for its configuration, and a worker for what it serves."""
 
-    def __init__(
-        self, live: Live, clock: Clock, shared: Path, started: Callable[[], Awaitable[None]]
-    ) -> None:
+    def __init__(self, live: Live, clock: Clock, shared: Path, started: Started) -> None:
         self.live = live
         self._clock = clock
         self._shared = shared
@@ -74,7 +72,7 @@ class _Application(BaseApplication):  # type: ignore[misc]
             "graceful_timeout": config.drain_seconds + _PUSH_SECONDS,
             "control_socket_disable": True,
             "logger_class": _Logger,
-            "when_ready": lambda _arbiter: asyncio.run(_awaited(self._started)),
+            "when_ready": lambda _arbiter: asyncio.run(self._started()),
             "child_exit": lambda _arbiter, worker: self.child_exit(worker.pid),
             "certfile": config.tls and str(config.tls.certificate),
             "keyfile": config.tls and str(config.tls.key),
@@ -167,7 +165,3 @@ class _Worker(GunicornWebWorker):
     def _create_ssl_context(config: GunicornConfig) -> SSLContext:
         context: SSLContext = config.ssl_context(config, None)
         return context
-
-
-async def _awaited(started: Callable[[], Awaitable[None]]) -> None:
-    await started()

@@ -81,28 +81,24 @@ def whole_copy(database: Path) -> Path:
 
 
 @contextmanager
-def of_a_newer_version(database: Path) -> Iterator[None]:
+def changed_copy(database: Path, statement: str) -> Iterator[None]:
     with closing(sqlite3.connect(whole_copy(database))) as copy, copy:
-        copy.execute("UPDATE alembic_version SET version_num = '0999'")
+        copy.execute(statement)
     yield
     put_back(database)
 
 
-@contextmanager
-def of_no_version(database: Path) -> Iterator[None]:
-    with closing(sqlite3.connect(whole_copy(database))) as copy, copy:
-        copy.execute("DELETE FROM alembic_version")
-    yield
-    put_back(database)
+def of_a_newer_version(database: Path) -> AbstractContextManager[None]:
+    return changed_copy(database, "UPDATE alembic_version SET version_num = '0999'")
 
 
-@contextmanager
-def of_an_unknown_version(database: Path) -> Iterator[None]:
+def of_no_version(database: Path) -> AbstractContextManager[None]:
+    return changed_copy(database, "DELETE FROM alembic_version")
+
+
+def of_an_unknown_version(database: Path) -> AbstractContextManager[None]:
     """Older by its name, but none that there ever was."""
-    with closing(sqlite3.connect(whole_copy(database))) as copy, copy:
-        copy.execute("UPDATE alembic_version SET version_num = '0000x'")
-    yield
-    put_back(database)
+    return changed_copy(database, "UPDATE alembic_version SET version_num = '0000x'")
 
 
 @contextmanager
@@ -352,6 +348,8 @@ def test_another_process_that_keeps_the_lock(people: People, stopped: Proxy) -> 
             faults.assert_program_was_told(call.result())
         for shell in shells:
             faults.assert_line(shell.result(), cause)
+        # The push was passed on after five seconds; its event waits as long as the others.
+        wait_until(lambda: people.proxy.log_lines("audit_not_written"), 90, "an event that can't be written")
     failed = [line for line in lines if line["event"] == "database_failed"]
     assert len(failed) == 2
     late = [line for line in lines if line["event"] == "audit_not_written"]

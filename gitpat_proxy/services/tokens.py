@@ -39,6 +39,7 @@ from gitpat_proxy.services.token_facts import TokenFacts, TokenRules, facts_of
 from gitpat_proxy.store import audit, idempotency
 from gitpat_proxy.store import tokens as store
 from gitpat_proxy.store.database import Database
+from gitpat_proxy.store.direct import NotAtOnceError
 from gitpat_proxy.store.idempotency import Answered
 
 KEYS_KEPT = timedelta(days=30)
@@ -234,8 +235,13 @@ class Tokens:
         """
         if not is_well_formed(secret):
             return None
-        async with self._database.reading() as connection:
-            found = await store.by_digest(connection, digest_of(secret))
+        digest = digest_of(secret)
+        try:
+            found = store.by_digest_at_once(self._database.direct, digest)
+        except NotAtOnceError:
+            async with self._database.reading() as connection:
+                found = await store.by_digest(connection, digest)
+            self._database.direct.open()
         return found and (self._expiry.judged(found[0]), found[1])
 
     async def _create(

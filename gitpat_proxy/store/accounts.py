@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from types import SimpleNamespace
 from typing import Any
 
 import sqlalchemy as sa
@@ -86,16 +87,19 @@ async def set_password_hash(connection: AsyncConnection, name: str, value: str) 
     )
 
 
-def account_of(row: sa.Row[*tuple[Any, ...]], prefix: str = "") -> Account:
+def account_of(row: sa.Row[*tuple[Any, ...]] | SimpleNamespace, prefix: str = "") -> Account:
     """Read an account from a row whose columns' names begin with `prefix`."""
-    values = row._mapping
+
+    def value(name: str) -> Any:  # noqa: ANN401 - a column's type
+        return getattr(row, f"{prefix}{name}")
+
     return Account(
-        name=values[f"{prefix}name"],
-        administrator=values[f"{prefix}administrator"],
-        service=values[f"{prefix}service"],
-        created_at=values[f"{prefix}created_at"],
-        disabled_at=values[f"{prefix}disabled_at"],
-        has_password=values[f"{prefix}has_password"],
+        name=value("name"),
+        administrator=value("administrator"),
+        service=value("service"),
+        created_at=value("created_at"),
+        disabled_at=value("disabled_at"),
+        has_password=value("has_password"),
     )
 
 

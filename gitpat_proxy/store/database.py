@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from gitpat_proxy.store.direct import DirectReader
 from gitpat_proxy.store.errors import DatabaseError, DuplicateError
 from gitpat_proxy.store.file_guard import FileGuard
 from gitpat_proxy.store.tables import REVISION
@@ -25,10 +26,14 @@ _CONNECTIONS = 10
 
 
 class Database:
-    """Opens connections: `reading` without a transaction, `writing` in one that is ready to write."""
+    """Opens connections: `reading` without a transaction, `writing` in one that is ready to write.
+
+    `direct` reads single rows without one.
+    """
 
     def __init__(self, url: str) -> None:
         self.path = Path(url.removeprefix("sqlite:///"))
+        self.direct = DirectReader(self.path)
         self._writing = asyncio.Lock()
         self.engine: AsyncEngine = create_async_engine(
             # mode=rw: a file that is gone is an error, and no new one that everybody can read.
@@ -95,6 +100,7 @@ class Database:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self.direct.close()
         await self.engine.dispose()
 
 

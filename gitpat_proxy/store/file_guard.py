@@ -14,6 +14,15 @@ from gitpat_proxy.store.errors import DatabaseError
 _Identity: TypeAlias = tuple[int, int] | None
 
 
+def identity_of(path: Path | str) -> _Identity:
+    """Return what tells a file from another one of the same name; None: there is none to be seen."""
+    try:
+        status = os.stat(path)  # noqa: PTH116 - asked for with each request, half as long as Path's
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
 class FileGuard:
     """Lets no connection be used whose file is another by now, nor be made over another's log."""
 
@@ -50,11 +59,7 @@ class FileGuard:
             self._last_used = self._identity(), self._identity("-wal")
 
     def _identity(self, end: str = "") -> _Identity:
-        try:
-            status = Path(f"{self._path}{end}").stat()
-        except OSError:
-            return None
-        return status.st_dev, status.st_ino
+        return identity_of(f"{self._path}{end}")
 
 
 def _why_unusable(path: Path) -> str | None:

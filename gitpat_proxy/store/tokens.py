@@ -2,22 +2,35 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from functools import lru_cache
 from ipaddress import ip_network
+from types import SimpleNamespace
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gitpat_proxy.access.model import Account, Status, Token, TokenQuery
 from gitpat_proxy.access.representation import address_texts
 from gitpat_proxy.store.accounts import COLUMNS, account_of, id_of
+from gitpat_proxy.store.direct import DirectReader
 from gitpat_proxy.store.tables import accounts, token_uses, tokens
 
 _token_columns = [column for column in tokens.c if column.name not in {"account_id", "digest"}]
 _with_account = sa.select(
     *_token_columns, *(column.label(f"account_{column.name}") for column in COLUMNS)
 ).join_from(tokens, accounts)
+
+# The one query of each request, also as the text and the types' readers that SQLAlchemy makes of it.
+_by_digest = _with_account.where(tokens.c.digest == sa.bindparam("digest"))
+_DIALECT = sqlite.dialect()
+_BY_DIGEST_TEXT = str(_by_digest.compile(dialect=_DIALECT))
+_READERS = {
+    column.name: column.type.dialect_impl(_DIALECT).result_processor(_DIALECT, None)
+    for column in _by_digest.selected_columns
+}
 
 
 async def insert(connection: AsyncConnection, token: Token, digest: bytes) -> None:
@@ -79,8 +92,22 @@ async def by_id(connection: AsyncConnection, token_id: str) -> Token | None:
 
 async def by_digest(connection: AsyncConnection, digest: bytes) -> tuple[Token, Account] | None:
     """Return the token with that digest and its owner."""
-    row = (await connection.execute(_with_account.where(tokens.c.digest == digest))).first()
+    row = (await connection.execute(_by_digest, {"digest": digest})).first()
     return (_token_of(row), account_of(row, "account_")) if row else None
+
+
+def by_digest_at_once(reader: DirectReader, digest: bytes) -> tuple[Token, Account] | None:
+    """Return what `by_digest` would; raises NotAtOnceError."""
+    row = reader.row(_BY_DIGEST_TEXT, digest)
+    return _pair_of(row) if row else None
+
+
+@lru_cache(maxsize=1024)
+def _pair_of(row: tuple[Any, ...]) -> tuple[Token, Account]:
+    """Read a row as it comes from the file: by all of it, so that what is remembered can't be old."""
+    read = zip(_READERS.items(), row, strict=True)
+    values = SimpleNamespace(**{name: reader(v) if reader else v for (name, reader), v in read})
+    return _token_of(values), account_of(values, "account_")
 
 
 async def with_ids(
@@ -154,7 +181,7 @@ def _editable(token: Token) -> dict[str, object]:
     }
 
 
-def _token_of(row: sa.Row[Any]) -> Token:
+def _token_of(row: sa.Row[Any] | SimpleNamespace) -> Token:
     addresses = row.addresses
     return Token(
         id=row.id,

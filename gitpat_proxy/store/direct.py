@@ -1,0 +1,58 @@
+"""Single rows read on the event loop's own thread, for what every request must know."""
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from gitpat_proxy.store.file_guard import identity_of
+
+
+class NotAtOnceError(Exception):
+    """It can't be read without waiting, or not at all: the pool can wait, and says what is wrong."""
+
+
+class DirectReader:
+    """A connection that only reads, and never waits: 10 µs, where one of the pool takes 500.
+
+    Each statement sees what any process has committed when it runs (SQLite's documentation,
+    "Isolation In SQLite"). Nothing is remembered.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+        self._file: object = None
+
+    def open(self) -> None:
+        """Begin to read. To be called right after the pool could: it knows what may not be opened."""
+        self.close()
+        self._file = identity_of(self._path)
+        try:
+            self._connection = sqlite3.connect(
+                f"file:{quote(str(self._path))}?mode=ro", uri=True, timeout=0, isolation_level=None
+            )
+        except sqlite3.Error:
+            # The pool goes on alone, which says so when it can't.
+            self._connection = None
+
+    def row(self, statement: str, *parameters: object) -> tuple[Any, ...] | None:
+        """Return the first row as the file has it; raises NotAtOnceError."""
+        if self._connection is None:
+            raise NotAtOnceError
+        # One that was put in its place holds what must be obeyed now.
+        if identity_of(self._path) != self._file:
+            self.close()
+            raise NotAtOnceError
+        try:
+            rows: list[tuple[Any, ...]] = self._connection.execute(statement, parameters).fetchall()
+        except sqlite3.Error:
+            self.close()
+            raise NotAtOnceError from None
+        return rows[0] if rows else None
+
+    def close(self) -> None:
+        """End reading; may be called again."""
+        if self._connection:
+            self._connection.close()
+            self._connection = None

@@ -11,9 +11,9 @@ from gitpat_proxy.access.lifetime import lifetime_of
 from gitpat_proxy.access.model import Clock
 from gitpat_proxy.admission import Admission
 from gitpat_proxy.authentication import Authentication
+from gitpat_proxy.backends.answers import Answers
 from gitpat_proxy.backends.base import Backend
 from gitpat_proxy.backends.http_backend import HttpBackend
-from gitpat_proxy.backends.spool import Spool
 from gitpat_proxy.backends.upstream import Upstream
 from gitpat_proxy.config.model import Config, RouteConfig
 from gitpat_proxy.expectation import keep_waiting
@@ -99,9 +99,9 @@ def _gate_between(parts: GateParts) -> Callable[[web.Application], AsyncIterator
 
     async def gate(app: web.Application) -> AsyncIterator[None]:
         config = parts.config
-        spool = Spool(config)
+        answers = Answers(config)
         routes = [
-            Route(r.segments, backend_of(r, config, spool), r.dumb_protocol) for r in config.routes
+            Route(r.segments, backend_of(r, config, answers), r.dumb_protocol) for r in config.routes
         ]
         parts.recorder.start()
         watching = asyncio.create_task(parts.watch.run())
@@ -169,11 +169,11 @@ def _is_last(request: web.Request, response: web.StreamResponse) -> bool:
     )
 
 
-def backend_of(route: RouteConfig, config: Config, spool: Spool) -> Backend:
+def backend_of(route: RouteConfig, config: Config, answers: Answers) -> Backend:
     """Make a route's backend, inside a running event loop.
 
     Raises OSError, with a sentence, if a file, a variable or a program that it needs is not there.
     """
     if route.repositories is not None:
-        return HttpBackend(route.repositories, config, spool)
+        return HttpBackend(route.repositories, config, answers)
     return Upstream(route)

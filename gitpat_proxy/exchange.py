@@ -18,10 +18,19 @@ from gitpat_proxy.access.address import Address, address_text
 from gitpat_proxy.access.model import AuditEvent, Token
 from gitpat_proxy.access.refusal import Code, Refusal, RefusedError, refuse
 from gitpat_proxy.access.secret import without_secrets
-from gitpat_proxy.backends.base import Answer, AnswerCutError, BodyCutError
+from gitpat_proxy.backends.base import (
+    Answer,
+    AnswerCutError,
+    BodyCutError,
+    FilePart,
+    Piece,
+    WholeAnswer,
+    bytes_of,
+)
 from gitpat_proxy.config.model import Limits
 from gitpat_proxy.config.values import size_text
 from gitpat_proxy.expectation import let_body_come
+from gitpat_proxy.file_sender import FileSender
 from gitpat_proxy.git.fetch import ArchiveObserver, FetchObserver
 from gitpat_proxy.git.operation import Kind, Operation, Service
 from gitpat_proxy.git.pktline import pkt_line
@@ -49,6 +58,7 @@ _FOR_BROWSERS = {
 }
 
 _BEGINNING_BYTES = 64 * 1024
+_LARGEST_WRITE = 64 * 1024
 _LONGEST_ANSWER_KEPT = 1024 * 1024
 _NO_LINGERING = struct.pack("ii", 1, 0)
 _LONGEST_REPOSITORY = 300
@@ -87,6 +97,10 @@ class ClientGoneError(Exception):
 class Observer(Protocol):
     """Watches an operation go by."""
 
+    @property
+    def is_looking(self) -> bool:
+        """Tell whether more of the answer can change what is seen."""
+
     def asked(self, chunk: bytes) -> None:
         """Take a piece of the request's body."""
 
@@ -118,6 +132,7 @@ class Exchange:
         self._taking = Pace(limits.send_idle_seconds, limits.least_bytes_per_second)
         self._too_slow: str | None = None
         self._response: web.StreamResponse | None = None
+        self._file_sender: FileSender | None = None
         self._observer: Observer | None = None
         self._arriving = self._receive()
         self._beginning: list[bytes] = []
@@ -156,6 +171,13 @@ class Exchange:
         if self._is_cut_off:
             raise ClientGoneError
         self._is_forwarded = True
+
+    @property
+    def whole_body(self) -> bytes | None:
+        """The request's body if all of it has arrived and is in order, else None."""
+        if self._beginning and not self._body_is_over.is_set():
+            return None
+        return None if self.body_refusal else b"".join(self._beginning)
 
     async def body(self) -> AsyncIterator[bytes]:
         """Yield the request's body as it was sent; raise BodyCutError if it does not arrive whole."""
@@ -274,6 +296,17 @@ class Exchange:
             return None
         return web.Response(body=told, headers=headers | {hdrs.CONTENT_TYPE: str(operation.answer_type)})
 
+    def give(self, answer: WholeAnswer) -> web.StreamResponse:
+        """Answer with what is there already."""
+        self._bytes_out = len(answer.body)
+        if self._observer and self._observer.is_looking:
+            self._observer.answered(answer.body)
+        response = web.Response(body=answer.body, headers=answer.headers)
+        response.headers.update(self._own_headers)
+        self._complete = True
+        self._response = response
+        return response
+
     async def relay(self, answer: Answer, keep: Callable[[], Awaitable[None]]) -> None:
         """Pass the answer on, all but its end.
 
@@ -289,21 +322,46 @@ class Exchange:
             answer = await self._answer_in_spite_of(self.body_refusal, answer)
         await self._send(partial(response.prepare, self._request))
         try:
-            async for chunk in answer.body:
-                self._bytes_out += len(chunk)
-                if self._observer and not self._is_reported:
-                    self._observer.answered(chunk)
+            async for piece in answer.body:
+                self._bytes_out += len(piece)
+                if self._observer and self._observer.is_looking:
+                    self._observer.answered(bytes_of(piece))
                 if self._is_reported and not self._is_audited:
                     await keep()
-                await self._send(partial(response.write, chunk), len(chunk))
+                await self._pass_on(response, piece)
         except AnswerCutError as error:
             log = _log.info if self._is_body_cut else _log.error
             log("answer_cut", request=self.request_id, reason=str(error))
             self._cut()
         else:
             self._complete = True
+        finally:
+            if self._file_sender:
+                self._file_sender.close()
         if isinstance(self._observer, PushObserver) and self._observer.failure:
             _log.error("push_failed", request=self.request_id, reason=self._observer.failure)
+
+    async def _pass_on(self, response: web.StreamResponse, piece: Piece) -> None:
+        """Send a piece; one that lies in a file, where possible, within the kernel."""
+        if self._is_cut:
+            return
+        if isinstance(piece, bytes):
+            await self._send(partial(response.write, piece), len(piece))
+        elif self._request.get_extra_info("sslcontext"):
+            for part in piece.split(_LARGEST_WRITE):
+                await self._send(partial(response.write, part.read()), part.size)
+        else:
+            await self._send_file(response, piece)
+
+    async def _send_file(self, response: web.StreamResponse, part: FilePart) -> None:
+        try:
+            sender = self._file_sender = self._file_sender or FileSender(self._request, response)
+            sender.begin(part)
+        except OSError:
+            self._cut()
+            return
+        while sender.left and not self._is_cut:
+            await self._send(sender.send_some)
 
     async def _answer_in_spite_of(self, refusal: Refusal, answer: Answer) -> Answer:
         """Return git's answer if it did what was refused, else raise RefusedError.
@@ -312,7 +370,8 @@ class Exchange:
         """
         chunks, size = [], 0
         with suppress(AnswerCutError):
-            async for chunk in answer.body:
+            async for piece in answer.body:
+                chunk = bytes_of(piece)
                 if isinstance(self._observer, PushObserver):
                     self._observer.answered(chunk)
                 size += len(chunk)
@@ -347,13 +406,15 @@ class Exchange:
         return self._response or web.Response()
 
     async def _send(self, step: Callable[[], Awaitable[object]], size: int = 0) -> None:
+        """Do a step that sends `size` bytes, or as many as it returns, unless the client is gone."""
         if self._is_cut:
             return
         began = time.monotonic()
         try:
             async with asyncio.timeout(self._limits.send_idle_seconds):
-                await step()
-            if not self._taking.is_kept(time.monotonic() - began, size):
+                sent = await step()
+            passed = sent if isinstance(sent, int) else size
+            if not self._taking.is_kept(time.monotonic() - began, passed):
                 raise TimeoutError  # noqa: TRY301 - the same as if nothing had been taken
         except (ConnectionError, TimeoutError) as error:
             if isinstance(error, TimeoutError):
@@ -377,6 +438,8 @@ class Exchange:
         What the kernel still holds for the client, megabytes at times, is not sent any more.
         """
         self._is_cut = True
+        if self._file_sender:
+            self._file_sender.close()
         if self._request.transport is not None:
             connection = self._request.transport.get_extra_info("socket")
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGERING)

@@ -14,7 +14,7 @@ from gitpat_proxy.access.model import Clock
 from gitpat_proxy.access.policy import Attempt, decide
 from gitpat_proxy.access.refusal import Code, RefusedError, refuse
 from gitpat_proxy.access.representation import ending_text
-from gitpat_proxy.admission import Admission, Place
+from gitpat_proxy.admission import Admission
 from gitpat_proxy.authentication import Authentication
 from gitpat_proxy.backends.base import (
     FORWARDED_REQUEST_HEADERS,
@@ -122,9 +122,13 @@ class Gate:
             with self._watch.over(exchange):
                 if operation.kind is Kind.RPC:
                     await exchange.receive_beginning()
+                call = _call(request, exchange, path)
+                if whole := backend.at_hand(call):
+                    return exchange.give(whole)
                 async with self._admission.place(exchange.token.id, address) as place:
                     exchange.must_go_on()
-                    await self._forward(exchange, backend, _call(request, exchange, path, place))
+                    async with backend.serve(call, place.release) as answer:
+                        await exchange.relay(answer, partial(self._keep, exchange))
             if operation.service is Service.RECEIVE_PACK:
                 await self._keep(exchange)
             return await exchange.end()
@@ -158,10 +162,6 @@ class Gate:
         if operation.kind is Kind.DUMB and not route.dumb_protocol:
             raise RefusedError(refuse(Code.DUMB_PROTOCOL_OFF))
         return route.backend, path
-
-    async def _forward(self, exchange: Exchange, backend: Backend, call: Call) -> None:
-        async with backend.serve(call) as answer:
-            await exchange.relay(answer, partial(self._keep, exchange))
 
     async def _keep(self, exchange: Exchange) -> None:
         self._audit(exchange)
@@ -213,7 +213,7 @@ def _check_media_type(request: web.Request, operation: Operation) -> None:
         )
 
 
-def _call(request: web.Request, exchange: Exchange, path: tuple[str, ...], place: Place) -> Call:
+def _call(request: web.Request, exchange: Exchange, path: tuple[str, ...]) -> Call:
     operation, token = exchange.operation, exchange.token
     if operation is None or token is None:
         raise RuntimeError("only a permitted operation is forwarded")
@@ -223,9 +223,9 @@ def _call(request: web.Request, exchange: Exchange, path: tuple[str, ...], place
         path=path,
         headers={name: request.headers[name] for name in names},
         body=exchange.body(),
+        whole_body=exchange.whole_body,
         account=token.account,
         token_id=token.id,
         address=exchange.address,
         request_id=exchange.request_id,
-        on_taken=place.release,
     )

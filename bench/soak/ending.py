@@ -22,6 +22,8 @@ _FAILURES = {
     "watch_failed",
 }
 _CODES = {"internal", "unavailable", "upstream_timeout"}
+_OF_A_KILL = "the process that had them was killed"
+"""How many events were lost must be said then: that is no failure."""
 
 
 def has_ended(proxy: Proxy) -> bool:
@@ -116,7 +118,7 @@ class Log:
         if code:
             self.codes[code] += 1
         if (
-            event in _FAILURES
+            (event in _FAILURES and entry.get("reason") != _OF_A_KILL)
             or code in _CODES
             or entry.get("level") == "critical"
             or "exception" in entry

@@ -1,9 +1,10 @@
 """What a backend is: where a permitted operation goes."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+import os
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from gitpat_proxy.git.operation import Operation, Service
 
@@ -20,20 +21,19 @@ class AnswerCutError(Exception):
 class Call:
     """A permitted operation. `path` is the repository's address below the route.
 
-    `body` raises BodyCutError where the client is gone. `headers` are the client's, by lower-case
-    name, and only those in FORWARDED_REQUEST_HEADERS. `on_taken` is called once the backend has given
-    all of its answer: what is left to do costs no process.
+    `body` raises BodyCutError where the client is gone; `whole_body` is all of it if it has arrived
+    already. `headers` are the client's, by lower-case name, and only those in FORWARDED_REQUEST_HEADERS.
     """
 
     operation: Operation
     path: tuple[str, ...]
     headers: Mapping[str, str]
     body: AsyncIterator[bytes]
+    whole_body: bytes | None
     account: str
     token_id: str
     address: str
     request_id: str
-    on_taken: Callable[[], None]
 
     @property
     def is_push(self) -> bool:
@@ -41,11 +41,48 @@ class Call:
 
 
 @dataclass(frozen=True)
+class FilePart:
+    """A part of an answer that lies in a file, which stays open until the next one is asked for."""
+
+    descriptor: int
+    offset: int
+    size: int
+
+    def __len__(self) -> int:
+        return self.size
+
+    def read(self) -> bytes:
+        """Return it as bytes."""
+        return os.pread(self.descriptor, self.size, self.offset)
+
+    def split(self, size: int) -> Iterator["FilePart"]:
+        """Yield it in parts of so many bytes, but for the last."""
+        for start in range(0, self.size, size):
+            yield FilePart(self.descriptor, self.offset + start, min(size, self.size - start))
+
+
+Piece: TypeAlias = bytes | FilePart
+
+
+def bytes_of(piece: Piece) -> bytes:
+    """Return a piece's bytes, wherever they lie."""
+    return piece.read() if isinstance(piece, FilePart) else piece
+
+
+@dataclass(frozen=True)
 class Answer:
     """An answer with status 200; `body` raises AnswerCutError if it can't be completed."""
 
     headers: Mapping[str, str]
-    body: AsyncIterator[bytes]
+    body: AsyncIterator[Piece]
+
+
+@dataclass(frozen=True)
+class WholeAnswer:
+    """A short answer with status 200 that is there already."""
+
+    headers: Mapping[str, str]
+    body: bytes
 
 
 @dataclass(frozen=True)
@@ -60,9 +97,15 @@ class Finding:
 class Backend(Protocol):
     """Serves the repositories below a route."""
 
-    def serve(self, call: Call) -> AbstractAsyncContextManager[Answer]:
+    def at_hand(self, call: Call) -> WholeAnswer | None:
+        """Return the answer if it is there already, the same that `serve` would give now."""
+
+    def serve(self, call: Call, on_taken: Callable[[], None]) -> AbstractAsyncContextManager[Answer]:
         """Begin the operation; raise RefusedError on entering. Leaving the context ends what
         was not read to its end, except a push that the backend has received: its body must be read.
+
+        `on_taken` is called once the backend has given all of its answer: what is left to do costs
+        no process.
         """
 
     async def check(self) -> Finding:

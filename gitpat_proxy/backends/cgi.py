@@ -44,9 +44,15 @@ def environment(
     }
     if call.headers.get("content-encoding"):
         variables["HTTP_CONTENT_ENCODING"] = call.headers["content-encoding"]
-    if _GIT_PROTOCOL.fullmatch(call.headers.get("git-protocol", "")):
-        variables["GIT_PROTOCOL"] = call.headers["git-protocol"]
+    if protocol := protocol_of(call.headers):
+        variables["GIT_PROTOCOL"] = protocol
     return variables
+
+
+def protocol_of(headers: Mapping[str, str]) -> str:
+    """Return what git is told of the protocol that the client asks for."""
+    protocol = headers.get("git-protocol", "")
+    return protocol if _GIT_PROTOCOL.fullmatch(protocol) else ""
 
 
 def inherited_variables(variables: Mapping[str, str]) -> dict[str, str]:

@@ -31,6 +31,8 @@ class GitProcess:
         self._log = structlog.get_logger().bind(request=request_id)
         self._reading_errors = asyncio.create_task(self._log_errors())
         self._feeding: asyncio.Task[bool] | None = None
+        self.has_complained = False
+        """It has said something on standard error."""
 
     @classmethod
     def start(
@@ -61,9 +63,13 @@ class GitProcess:
         """
         return self._feeding is not None and await asyncio.shield(self._feeding)
 
-    async def read(self) -> bytes:
+    async def read(self, most: int = 64 * 1024) -> bytes:
         """Return a piece of its output, b"" at the end; raises TimeoutError."""
-        return await self._pipes.output.read()
+        return await self._pipes.output.read(most)
+
+    async def move(self, descriptor: int, offset: int, most: int) -> int:
+        """Put a piece of its output into a file; see OutputPipe.move."""
+        return await self._pipes.output.move(descriptor, offset, most)
 
     def let_it_take_its_time(self) -> None:
         """Wait for its output as long as it takes: it may be a hook's."""
@@ -133,6 +139,7 @@ class GitProcess:
         """Pass what git says on standard error to the log, a bounded part of it."""
         left, lines_left = _LONGEST_ERROR_OUTPUT, _MOST_ERROR_LINES
         while output := await self._pipes.errors.read():
+            self.has_complained = True
             lines = output[:left].decode("utf-8", "replace").splitlines()[:lines_left]
             for line in filter(str.strip, lines):
                 self._log.warning("git_said", text=line)

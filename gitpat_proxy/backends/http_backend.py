@@ -4,19 +4,21 @@ import asyncio
 import errno
 import os
 import subprocess
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import structlog
 
 from gitpat_proxy.access.refusal import Code, Refusal, RefusedError, refuse
+from gitpat_proxy.backends.answers import Answers, Production, Question
 from gitpat_proxy.backends.base import (
     Answer,
     AnswerCutError,
     Call,
     Finding,
+    WholeAnswer,
     answer_headers,
 )
 from gitpat_proxy.backends.cgi import (
@@ -24,13 +26,16 @@ from gitpat_proxy.backends.cgi import (
     environment,
     inherited_variables,
     parse_head,
+    protocol_of,
     split_head,
 )
+from gitpat_proxy.backends.fingerprint import Installation, UnknowableError, fingerprint_of
 from gitpat_proxy.backends.git_process import GitProcess
 from gitpat_proxy.backends.hooks import HookWatch
-from gitpat_proxy.backends.spool import Spool, SpooledOutput
 from gitpat_proxy.config.model import Config
-from gitpat_proxy.git.operation import Kind, Operation, repository_name
+from gitpat_proxy.git.body import whole_content
+from gitpat_proxy.git.fetch import asks_for_refs
+from gitpat_proxy.git.operation import Kind, Operation, Service, repository_name
 from gitpat_proxy.git.pktline import pkt_line
 
 _log = structlog.get_logger()
@@ -43,20 +48,83 @@ class HttpBackend:
     for a push that has arrived, whose hooks may take `limits.hook_seconds`.
     """
 
-    def __init__(self, root: Path, config: Config, spool: Spool) -> None:
+    def __init__(self, root: Path, config: Config, answers: Answers) -> None:
         self._root = root.resolve()
         self._config = config
         self._mail_domain = urlsplit(config.public_url).hostname or "localhost"
-        self._spool = spool
+        self._answers = answers
         self._program = http_backend_program()
-        self._ending: set[asyncio.Task[None]] = set()
+        self._installation = installation(self._program)
+        self._making: set[asyncio.Task[None]] = set()
+
+    def at_hand(self, call: Call) -> WholeAnswer | None:
+        """See Backend.at_hand."""
+        question = question_of(call)
+        production = question and self._answers.find(self._name(call), question)
+        if not production or not (production.output.is_whole and production.output.is_in_memory):
+            return None
+        return WholeAnswer(production.headers, production.output.head)
 
     @asynccontextmanager
-    async def serve(self, call: Call) -> AsyncIterator[Answer]:
+    async def serve(self, call: Call, on_taken: Callable[[], None]) -> AsyncIterator[Answer]:
         """See Backend.serve."""
+        production = self._production(call)
+        async with production.used():
+            production.output.when_taken(on_taken)
+            yield Answer(production.headers, production.output.pieces())
+
+    def _production(self, call: Call) -> Production:
+        """Return what gives the answer already, or begin to make it."""
+        name, question = self._name(call), question_of(call)
+        if question and (found := self._answers.find(name, question)):
+            return found
         repository = git_directory(self._root, call.path)
         if repository is None:
             raise RefusedError(refuse(Code.REPOSITORY_NOT_FOUND, repository=call.operation.repository))
+        production = Production(self._answers.spool)
+        if question and self._answers.keeps(question):
+            with suppress(UnknowableError, OSError):
+                fingerprint = fingerprint_of(self._root, repository, self._installation)
+                self._answers.offer(name, fingerprint, question, production)
+        making = production.start(self._make(production, call, repository, question))
+        self._making.add(making)
+        making.add_done_callback(self._making.discard)
+        return production
+
+    def _name(self, call: Call) -> str:
+        return f"{self._root}/{repository_name(call.path)}"
+
+    async def _make(
+        self, production: Production, call: Call, repository: str, question: Question | None
+    ) -> None:
+        """Have git answer; what fails is told by `production`, as nobody waits for this task."""
+        output = production.output
+        try:
+            async with self._process(call, repository) as process:
+                headers, output.head = await _begun(process, call)
+                production.begin(answer_headers(headers))
+                async with self._hooks_watched(process, call):
+                    await output.fill(process)
+                code = await process.exit_code()
+                # Another failure git has told in a packet of its own, or the packets lack their end: the
+                # client notices, and a connection cut on top would only hide the reason.
+                output.end(AnswerCutError(_end(code)) if code < 0 else None)
+                if question:
+                    await process.last_words()
+                    production.is_good = code == 0 and not process.has_complained
+        except TimeoutError:
+            output.end(AnswerCutError("git stopped in the middle of its answer"))
+        except Exception as error:
+            # The outermost edge of the task: whoever waits for its answer gets it.
+            production.fail(error)
+            output.end(AnswerCutError(f"it failed: {error}"))
+        finally:
+            if question:
+                self._answers.made(self._name(call), question, production)
+
+    @asynccontextmanager
+    async def _process(self, call: Call, repository: str) -> AsyncIterator[GitProcess]:
+        """Run git for a call; in the end nothing of it is left."""
         variables = environment(
             call, str(self._root), repository, self._mail_domain, inherited=os.environ
         )
@@ -69,22 +137,13 @@ class HttpBackend:
                 refuse(Code.UPSTREAM_FAILED, what=f"can't start git ({error.strerror})")
             ) from None
         try:
-            process.feed(call.body)
-            headers, rest = await _begun(process, call)
-            output = SpooledOutput(_taken(process.read, call.on_taken), self._spool)
-            try:
-                async with self._hooks_watched(process, call):
-                    yield Answer(answer_headers(headers), _body(process, rest, output))
-            finally:
-                await output.close()
+            process.feed(call.body if call.whole_body is None else _given(call.whole_body))
+            yield process
         except RefusedError:
             await process.last_words()
             raise
         finally:
-            ending = asyncio.create_task(process.end())
-            self._ending.add(ending)
-            ending.add_done_callback(self._ending.discard)
-            await asyncio.shield(ending)
+            await asyncio.shield(asyncio.create_task(process.end()))
 
     @asynccontextmanager
     async def _hooks_watched(self, process: GitProcess, call: Call) -> AsyncIterator[None]:
@@ -128,8 +187,9 @@ class HttpBackend:
 
     async def close(self) -> None:
         """Wait until every git has ended."""
-        if self._ending:
-            await asyncio.wait(self._ending)
+        self._answers.close()
+        if self._making:
+            await asyncio.wait(self._making)
 
 
 def http_backend_program() -> str:
@@ -145,6 +205,43 @@ def http_backend_program() -> str:
     if not program.exists():
         raise FileNotFoundError(f"git has no http-backend here: there is no {program}")
     return str(program)
+
+
+def installation(program: str) -> Installation:
+    """Return the files of git's that all repositories have in common, beside its CGI program.
+
+    Git itself has no way to say where its system-wide configuration is but to have it edited.
+    """
+    asked = subprocess.run(
+        ["git", "config", "--system", "--edit"],  # noqa: S607 - as above
+        env=inherited_variables(os.environ) | {"GIT_EDITOR": "echo"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+    configuration = asked.stdout.strip() or "/etc/gitconfig"
+    return Installation((program, str(Path(program).with_name("git"))), (configuration,))
+
+
+def question_of(call: Call) -> Question | None:
+    """Return what the call asks, None where its answer may not be the same for another one like it.
+
+    No push: it changes something, and its advertisement has what git makes anew each time.
+    """
+    operation = call.operation
+    if operation.service is not Service.UPLOAD_PACK or call.whole_body is None:
+        return None
+    content = whole_content(call.whole_body, call.headers.get("content-encoding", ""))
+    if content is None:
+        return None
+    return Question(
+        operation.endpoint,
+        operation.query,
+        protocol_of(call.headers),
+        content,
+        operation.kind is Kind.ADVERTISEMENT or asks_for_refs(content),
+    )
 
 
 def git_directory(root: Path, path: tuple[str, ...]) -> str | None:
@@ -266,33 +363,8 @@ async def _read_head(process: GitProcess) -> tuple[int, dict[str, str], bytes]:
     return status, headers, parts[1]
 
 
-def _taken(
-    read: Callable[[], Awaitable[bytes]], on_taken: Callable[[], None]
-) -> Callable[[], Awaitable[bytes]]:
-    """Return a way to read an answer that tells its end as soon as it is read."""
-
-    async def read_and_tell() -> bytes:
-        try:
-            chunk = await read()
-        except TimeoutError:
-            raise AnswerCutError("git stopped in the middle of its answer") from None
-        if not chunk:
-            on_taken()
-        return chunk
-
-    return read_and_tell
-
-
-async def _body(process: GitProcess, rest: bytes, output: SpooledOutput) -> AsyncIterator[bytes]:
-    if rest:
-        yield rest
-    async for chunk in output.chunks():
-        yield chunk
-    code = await process.exit_code()
-    if code < 0:
-        raise AnswerCutError(_end(code))
-    # Another failure git has told in a packet of its own, or the packets lack their end: the client
-    # notices, and a connection cut on top would only hide the reason.
+async def _given(body: bytes) -> AsyncIterator[bytes]:
+    yield body
 
 
 def _refusal_of(status: int, call: Call) -> Refusal:

@@ -7,14 +7,19 @@ end depend on grandchildren that hold its pipes.
 import asyncio
 import fcntl
 import os
+import termios
+from array import array
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Self
+from functools import partial
+from typing import Self, TypeVar
 
 _READ_SIZE = 64 * 1024
 _BULK_BYTES = 1024 * 1024
 """After so much a transfer is a long one: its pipe gets this size, and a millisecond does not matter."""
 _FILLING_SECONDS = 0.001
+
+Result = TypeVar("Result")
 
 
 class Pipe:
@@ -69,6 +74,26 @@ class Pipe:
             remove(end)
 
 
+def _waiting_in(end: int) -> int:
+    """Return how many bytes can be read."""
+    waiting = array("i", [0])
+    fcntl.ioctl(end, termios.FIONREAD, waiting)
+    return waiting[0]
+
+
+async def _in_thread(function: Callable[..., Result], *arguments: object) -> Result:
+    """Wait for its end also when cancelled: what it works on is closed next."""
+    running = asyncio.create_task(asyncio.to_thread(function, *arguments))
+    try:
+        return await asyncio.shield(running)
+    except RuntimeError:
+        # There is no thread to be had.
+        return function(*arguments)
+    finally:
+        if not running.done():
+            await asyncio.wait([running])
+
+
 class OutputPipe(Pipe):
     """What a child writes.
 
@@ -82,20 +107,45 @@ class OutputPipe(Pipe):
         """Make the pipe; raises OSError."""
         return cls(*os.pipe())
 
-    async def read(self) -> bytes:
-        """Return at most 64 KiB as soon as there is any, b"" at the end; raises TimeoutError."""
-        loop = asyncio.get_running_loop()
+    async def read(self, most: int = _READ_SIZE) -> bytes:
+        """Return what there is as soon as there is any, b"" at the end; raises TimeoutError."""
         while self._end is not None:
             try:
-                output = os.read(self._end, _READ_SIZE)
+                output = os.read(self._end, most)
             except BlockingIOError:
-                await self._until_ready(loop.add_reader, loop.remove_reader, self._end)
-                if self._is_bulk:
-                    await asyncio.sleep(_FILLING_SECONDS)
+                await self._until_filled(self._end)
             else:
                 self._count(len(output), self._end)
                 return output
         return b""
+
+    async def move(self, descriptor: int, offset: int, most: int) -> int:
+        """Put what there is into a file, without a copy here; return how many bytes, 0 at the end.
+
+        Raises TimeoutError, and OSError where the file takes none.
+        """
+        while self._end is not None:
+            # A thread that finds nothing would cost as much as one that does.
+            if not _waiting_in(self._end):
+                await self._until_filled(self._end)
+            try:
+                moved = await _in_thread(
+                    partial(os.splice, flags=os.SPLICE_F_NONBLOCK, offset_dst=offset),
+                    self._end,
+                    descriptor,
+                    most,
+                )
+            except BlockingIOError:
+                continue
+            self._count(moved, self._end)
+            return moved
+        return 0
+
+    async def _until_filled(self, end: int) -> None:
+        loop = asyncio.get_running_loop()
+        await self._until_ready(loop.add_reader, loop.remove_reader, end)
+        if self._is_bulk:
+            await asyncio.sleep(_FILLING_SECONDS)
 
 
 class InputPipe(Pipe):

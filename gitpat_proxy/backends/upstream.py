@@ -1,7 +1,7 @@
 """Any HTTP server that speaks Git, asked with the proxy's own credentials."""
 
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from urllib.parse import quote
 
@@ -51,9 +51,13 @@ class Upstream:
             ),
         )
 
+    def at_hand(self, call: Call) -> None:
+        """Nothing is kept: what changes upstream can't be seen from here."""
+
     @asynccontextmanager
-    async def serve(self, call: Call) -> AsyncIterator[Answer]:
+    async def serve(self, call: Call, on_taken: Callable[[], None]) -> AsyncIterator[Answer]:
         """See Backend.serve."""
+        del on_taken  # the connection to the upstream is in use until the answer has been passed on
         body = _CuttingBody(call.body)
         try:
             response = body.response = await self._send(call, body)

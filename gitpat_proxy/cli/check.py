@@ -102,11 +102,11 @@ def cannot_listen(address: ListenAddress, error: OSError) -> Finding:
 
 
 def _spool(config: Config) -> Finding:
-    from gitpat_proxy.backends.spool import Spool  # noqa: PLC0415 - other commands start without it
+    from gitpat_proxy.backends.answers import Answers  # noqa: PLC0415 - other commands start without it
 
     part = f"spool {config.spool}"
     try:
-        Spool(config).open().close()
+        Answers(config).spool.open().close()
     except OSError as error:
         return Finding(part, False, f"no file can be made there: {error.strerror}; `spool` names where")
     return Finding(part, True, "files can be made there")
@@ -144,11 +144,11 @@ def _end_of_validity(tls: Tls) -> datetime:
 async def _routes(config: Config) -> AsyncIterator[Finding]:
     # Other commands start without them.
     from gitpat_proxy.app import backend_of  # noqa: PLC0415
-    from gitpat_proxy.backends.spool import Spool  # noqa: PLC0415
+    from gitpat_proxy.backends.answers import Answers  # noqa: PLC0415
 
     for route in config.routes:
         try:
-            backend = backend_of(route, config, Spool(config))
+            backend = backend_of(route, config, Answers(config))
         except OSError as error:
             yield Finding(f"route {route.path}", False, str(error))
             continue

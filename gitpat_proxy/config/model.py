@@ -20,6 +20,7 @@ from gitpat_proxy.config.values import (
     SecretFile,
     SecretVariable,
     Size,
+    Space,
     TrustedNetwork,
     Url,
     read_database,
@@ -177,6 +178,12 @@ class Config(Section):
     workers: int = _accepts("a whole number from 1 to 64", default=1, strict=True, ge=1, le=64)
     drain_seconds: int = _accepts("a whole number of seconds from 0 on", default=30, strict=True, ge=0)
     spool: Folder = _accepts(f"a folder{_RELATIVE}", default=Path("/var/tmp"))  # noqa: S108 - nothing has a name there
+    ref_cache_bytes: Space = _accepts(
+        "a size as 512MiB or 2GiB, or 0", default="64MiB", validate_default=True
+    )
+    pack_cache_seconds: int = _accepts(
+        "a whole number of seconds from 0 on", default=300, strict=True, ge=0
+    )
     missing_scope_status: Literal[401, 403] = _accepts("401 or 403", default=401)
     scopes: dict[ScopeName, Description] = _accepts("scope names with a description each", default={})
     routes: tuple[RouteConfig, ...] = _accepts("a list of routes, at least one")

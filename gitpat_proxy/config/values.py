@@ -165,6 +165,11 @@ def _size(value: object) -> int:
     return int(match[1]) * _UNITS[match[2]]
 
 
+def _space(value: object) -> int:
+    """Return bytes as `_size` does, or 0."""
+    return 0 if value == 0 and not isinstance(value, bool) else _size(value)
+
+
 def size_text(size: int) -> str:
     """Write a size of so many bytes with the largest unit that leaves a whole number."""
     unit, factor = next(pair for pair in reversed(_UNITS.items()) if size % pair[1] == 0)
@@ -208,6 +213,7 @@ def _header_name(name: str) -> str:
 
 
 Size = Annotated[int, BeforeValidator(_size)]
+Space = Annotated[int, BeforeValidator(_space)]
 Mode = Annotated[int, BeforeValidator(_mode)]
 Group = Annotated[str, AfterValidator(_group)]
 Folder = Annotated[Path, AfterValidator(_read_path), AfterValidator(_folder)]

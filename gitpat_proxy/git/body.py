@@ -8,6 +8,21 @@ LONGEST_LOOK = 2 * 1024 * 1024
 GZIP = frozenset({"gzip", "x-gzip"})
 
 
+_LONGEST_WHOLE = 1024 * 1024
+
+
+def whole_content(body: bytes, content_encoding: str) -> bytes | None:
+    """Return the content of a whole body; None where it can't be inflated, or is longer than 1 MiB."""
+    if content_encoding not in GZIP:
+        return body
+    inflate = zlib.decompressobj(wbits=31)
+    try:
+        content = inflate.decompress(body, _LONGEST_WHOLE)
+    except zlib.error:
+        return None
+    return content if inflate.eof and not inflate.unused_data else None
+
+
 class ContentReader:
     """Takes the body's chunks as sent and gives their content, as far as it is looked at.
 

@@ -3,11 +3,21 @@
 gitprotocol-pack ("Fetching Data From a Server") for v0 and v1, gitprotocol-v2 ("fetch") for v2.
 """
 
+import re
+
 from gitpat_proxy.git.body import ContentReader
 from gitpat_proxy.git.pktline import Packet, PktLineDecoder, PktLineError
 
 _MOST_REQUEST_PACKETS = 50_000
 _MOST_ANSWER_PACKETS = 200_000
+
+
+_LS_REFS = re.compile(rb"001[34]command=ls-refs\n?(?=0)")
+
+
+def asks_for_refs(content: bytes) -> bool:
+    """Tell whether a request to upload-pack is v2's for a list of refs (gitprotocol-v2, "ls-refs")."""
+    return _LS_REFS.match(content) is not None
 
 
 class FetchRequestReader:
@@ -80,8 +90,13 @@ class FetchObserver:
     def asked(self, chunk: bytes) -> None:
         self._request.feed(self._content.read(chunk))
 
+    @property
+    def is_looking(self) -> bool:
+        looks = self._request.wants_objects or self._unclear
+        return looks and not (self._pack.found or self._pack.unclear)
+
     def answered(self, chunk: bytes) -> None:
-        if self._request.wants_objects or self._unclear:
+        if self.is_looking:
             self._pack.feed(chunk)
 
     def event(self) -> tuple[str, dict[str, object]] | None:
@@ -107,6 +122,10 @@ class ArchiveObserver:
 
     def __init__(self) -> None:
         self._answered = False
+
+    @property
+    def is_looking(self) -> bool:
+        return not self._answered
 
     def asked(self, chunk: bytes) -> None:
         """What is asked for does not matter."""

@@ -218,6 +218,10 @@ class PushObserver:
         self._request.feed(self._content.read(chunk))
 
     @property
+    def is_looking(self) -> bool:
+        return not self.is_reported
+
+    @property
     def is_reported(self) -> bool:
         """Tell whether git has said what became of every command; it does when all is done."""
         return self._report is not None and 0 < len(self._request.updates) <= len(self._report.outcomes)

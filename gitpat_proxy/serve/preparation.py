@@ -1,7 +1,7 @@
 """What must be so before anything listens."""
 
 from gitpat_proxy.app import backend_of
-from gitpat_proxy.backends.spool import Spool
+from gitpat_proxy.backends.answers import Answers
 from gitpat_proxy.config.model import Config
 from gitpat_proxy.store.database import Database, check_revision, revision_of, upgrade
 
@@ -16,4 +16,4 @@ async def prepare(config: Config) -> None:
             await upgrade(database)
         await check_revision(database)
     for route in config.routes:
-        await backend_of(route, config, Spool(config)).close()
+        await backend_of(route, config, Answers(config)).close()

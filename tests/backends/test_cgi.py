@@ -35,11 +35,11 @@ def call(
         path=("app.git",),
         headers=headers or {},
         body=no_body(),
+        whole_body=None,
         account=account,
         token_id="lusab-babad",
         address="192.0.2.7",
         request_id="r1",
-        on_taken=lambda: None,
     )
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from gitpat_proxy.backends.base import Call
+from gitpat_proxy.backends.answers import Answers
+from gitpat_proxy.backends.base import Call, bytes_of
 from gitpat_proxy.backends.hooks import HookWatch
 from gitpat_proxy.backends.http_backend import HttpBackend
-from gitpat_proxy.backends.spool import Spool
 from gitpat_proxy.config.model import Config, Limits
 from gitpat_proxy.git.operation import operation_of
 from gitpat_proxy.git.pktline import pkt_line
@@ -21,8 +21,9 @@ CONFIG = Config.model_construct(
     public_url="http://localhost",
     workers=1,
     spool=Path("/var/tmp"),
+    ref_cache_bytes=0,
+    pack_cache_seconds=0,
 )
-SPOOL = Spool(CONFIG)
 
 
 @pytest.fixture
@@ -46,17 +47,17 @@ async def push(repository: Path, hook: str, script: str) -> str:
         path=("app",),
         headers={},
         body=body(),
+        whole_body=None,
         account="alice",
         token_id="lusab-babad",
         address="192.0.2.7",
         request_id="r1",
-        on_taken=lambda: None,
     )
-    backend = HttpBackend(repository.parent, CONFIG, SPOOL)
+    backend = HttpBackend(repository.parent, CONFIG, Answers(CONFIG))
     answer = b""
-    async with backend.serve(call) as given:
-        async for chunk in given.body:
-            answer += chunk
+    async with backend.serve(call, lambda: None) as given:
+        async for piece in given.body:
+            answer += bytes_of(piece)
     await backend.close()
     return answer.decode()
 

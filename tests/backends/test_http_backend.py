@@ -5,20 +5,24 @@ from pathlib import Path
 
 import pytest
 
+from gitpat_proxy.backends.answers import Answers
 from gitpat_proxy.backends.http_backend import (
     HttpBackend,
     git_directory,
     http_backend_program,
     repositories_below,
 )
-from gitpat_proxy.backends.spool import Spool
 from gitpat_proxy.config.model import Config, Limits
 from tests.support.git import Git, make_repository
 
 CONFIG = Config.model_construct(
-    limits=Limits(), public_url="http://localhost", workers=1, spool=Path("/var/tmp")
+    limits=Limits(),
+    public_url="http://localhost",
+    workers=1,
+    spool=Path("/var/tmp"),
+    ref_cache_bytes=0,
+    pack_cache_seconds=0,
 )
-SPOOL = Spool(CONFIG)
 
 
 def bare(path: Path) -> Path:
@@ -168,13 +172,13 @@ def test_what_git_makes_is_found(tmp_path: Path) -> None:
 @pytest.mark.parametrize("inside", [".", ".git"])
 async def test_check_tells_a_repository_from_a_folder_of_them(tmp_path: Path, inside: str) -> None:
     bare(tmp_path / "app" / inside)
-    found = await HttpBackend(tmp_path / "app", CONFIG, SPOOL).check()
+    found = await HttpBackend(tmp_path / "app", CONFIG, Answers(CONFIG)).check()
     assert not found.ok
     assert found.detail == f"it is itself a repository; name the folder {tmp_path}"
 
 
 async def test_check_has_git_read_a_repository(tmp_path: Path) -> None:
-    backend = HttpBackend(tmp_path, CONFIG, SPOOL)
+    backend = HttpBackend(tmp_path, CONFIG, Answers(CONFIG))
     empty = await backend.check()
     assert (empty.ok, empty.detail) == (True, "no repository in it yet")
     make_repository(tmp_path / "team" / "app.git")

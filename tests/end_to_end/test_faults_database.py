@@ -17,7 +17,7 @@ from gitpat_proxy.store.tables import REVISION
 from tests.support import faults
 from tests.support.faults import People
 from tests.support.git import make_repository
-from tests.support.proxy import Proxy
+from tests.support.proxy import Proxy, wait_until
 
 Fault = Callable[[Path], AbstractContextManager[object]]
 
@@ -349,7 +349,9 @@ def test_another_process_that_keeps_the_lock(people: People, stopped: Proxy) -> 
         for shell in shells:
             faults.assert_line(shell.result(), cause)
         # The push was passed on after five seconds; its event waits as long as the others.
-        wait_until(lambda: people.proxy.log_lines("audit_not_written"), 90, "an event that can't be written")
+        wait_until(
+            lambda: people.proxy.log_lines("audit_not_written"), 90, "an event that can't be written"
+        )
     failed = [line for line in lines if line["event"] == "database_failed"]
     assert len(failed) == 2
     late = [line for line in lines if line["event"] == "audit_not_written"]

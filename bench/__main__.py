@@ -1,15 +1,16 @@
-"""`make bench`: gitpat-proxy beside Apache and nginx, in front of the same `git http-backend`."""
+"""`make bench`: gitpat-proxy and Apache, nginx and lighttpd in front of the same `git http-backend`."""
 
 import argparse
 import shlex
 import sys
 
 from bench import document
+from bench.arguments import positive
 from bench.errors import BenchError
 from bench.promises import promises
 from bench.run import Plan, Results, run, say
 from bench.surroundings import described
-from bench.table import EXPLANATION, as_markdown, as_text, cells_of
+from bench.table import EXPLANATION, as_markdown, as_text, cells_of, summary
 
 
 def main() -> None:
@@ -37,7 +38,7 @@ def _measured(plan: Plan) -> Results:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument(
-        "--rounds", type=_positive, default=5, help="how often each is measured (%(default)s)"
+        "--rounds", type=positive, default=5, help="how often each is measured (%(default)s)"
     )
     parser.add_argument(
         "--quick", action="store_true", help="small repositories and short loads, to try it out"
@@ -47,8 +48,9 @@ def _arguments() -> argparse.Namespace:
         action="append",
         default=[],
         metavar="NAME",
-        help="a server (gitpat-proxy, Apache, nginx + fcgiwrap) or what measures begin with (clone, "
-        "push, memory, streaming, ls-remote, advertisement, 401, wrong); may be repeated",
+        help="a server (gitpat-proxy, Apache, nginx + fcgiwrap, lighttpd) or what measures begin with "
+        "(advertisement, listing, 401, wrong, ls-remote, streaming, clone, equal, push, stalled, start, "
+        "help, memory); may be repeated",
     )
     parser.add_argument("--write", action="store_true", help="put the table into docs/performance.md")
     arguments = parser.parse_args()
@@ -57,19 +59,13 @@ def _arguments() -> argparse.Namespace:
     return arguments
 
 
-def _positive(text: str) -> int:
-    if (value := int(text)) < 1:
-        raise argparse.ArgumentTypeError("at least 1")
-    return value
-
-
 def _text(results: Results, surroundings: list[str]) -> str:
     parts = [as_text(cells_of(results)), EXPLANATION, *surroundings, *results.remarks]
-    return "\n".join(["", *parts, "", *promises(results)])
+    return "\n".join(["", *parts, "", summary(results), *promises(results)])
 
 
 def _markdown(results: Results, surroundings: list[str]) -> str:
-    facts = [*surroundings, *results.remarks, *promises(results)]
+    facts = [*surroundings, *results.remarks, summary(results), *promises(results)]
     return "\n".join(
         [*(f"- {fact}" for fact in facts), "", EXPLANATION, "", as_markdown(cells_of(results))]
     )

@@ -198,21 +198,25 @@ def _busy_seconds() -> float:
 
 @dataclass(frozen=True)
 class Memory:
-    """A process' memory in MiB: `pss` with its share of shared pages, `anonymous` without files."""
+    """A process' memory in MiB: `pss` with its share of shared pages, `anonymous` without files,
+    `uss` what nobody shares with it.
+    """
 
     pss: float
     anonymous: float
+    uss: float
 
 
 def memory_of(process_ids: Iterable[int]) -> Memory:
     """Return the sum over processes; those that have ended count nothing."""
-    pss = anonymous = 0
+    pss = anonymous = uss = 0
     for process_id in process_ids:
         with suppress(OSError):
             fields = Path(f"/proc/{process_id}/smaps_rollup").read_text()
             pss += _kibibytes("Pss", fields)
             anonymous += _kibibytes("Pss_Anon", fields)
-    return Memory(pss / 1024, anonymous / 1024)
+            uss += _kibibytes("Private_Clean", fields) + _kibibytes("Private_Dirty", fields)
+    return Memory(pss / 1024, anonymous / 1024, uss / 1024)
 
 
 def peak_resident_mib(process_id: int) -> float:

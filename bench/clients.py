@@ -1,27 +1,34 @@
-"""The clients: wrk, git itself, and a reader that does nothing with what it reads."""
+"""The clients: wrk, and git itself."""
 
 import os
 import re
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
 from bench.errors import BenchError
 from bench.repositories import Repositories, run_git
-from bench.servers import Server, give_to
+from bench.servers import USERNAME, Server, give_to
 from bench.surroundings import git_environment, program
 
 _CONNECTIONS = 8
-_READ_SIZE = 512 * 1024
-_SILENCE_SECONDS = 60.0
 _LONGEST_GIT_SECONDS = 300.0
 _numbers = count(1)
+
+
+@dataclass(frozen=True)
+class Question:
+    """What wrk asks again and again, and the status that must answer it; with a body it is a POST."""
+
+    path: str
+    headers: dict[str, str] = field(default_factory=dict)
+    status: int = 200
+    body: str = ""
 
 
 @dataclass(frozen=True)
@@ -29,24 +36,28 @@ class Load:
     """What wrk did to a server, and what it cost."""
 
     requests_per_second: float
-    cpu_milliseconds: float | None
+    cpu_milliseconds: float
 
 
-def load(server: Server, path: str, headers: dict[str, str], status: int, seconds: float) -> Load:
-    """Ask for one address over eight connections, without a pause; all answers must have the status."""
-    environment = os.environ | {f"BENCH_{name}": value for name, value in headers.items()}
+def load(server: Server, question: Question, seconds: float) -> Load:
+    """Ask over eight connections, without a pause; all answers must have the status."""
+    environment = {f"BENCH_{name}": value for name, value in question.headers.items()}
+    if question.body:
+        environment["BENCH_BODY"] = question.body
     command = [
         program("wrk"),
         *("-t", "1", "-c", str(_CONNECTIONS), "-d", f"{seconds:.0f}s"),
         *("-s", str(Path(__file__).with_name("wrk.lua"))),
-        f"http://127.0.0.1:{server.port}/{path}",
+        f"http://127.0.0.1:{server.port}/{question.path}",
     ]
     before = server.cpu_seconds()
-    result = subprocess.run(command, env=environment, capture_output=True, check=False, text=True)
+    result = subprocess.run(
+        command, env=os.environ | environment, capture_output=True, check=False, text=True
+    )
     cpu = server.cpu_seconds() - before
     if result.returncode != 0:
         raise BenchError(f"wrk failed: {result.stderr.strip()}")
-    requests = _requests(result.stdout, status)
+    requests = _requests(result.stdout, question.status)
     return Load(_number(r"Requests/sec:\s+([\d.]+)", result.stdout), cpu * 1000 / requests)
 
 
@@ -73,7 +84,9 @@ class Git:
         self.scratch = scratch
         self.repositories = repositories
         self._asked = scratch / "asked"
-        self._asked.write_text("#!/bin/sh\nprintf '%s\\n' \"$BENCH_SECRET\"\n")
+        self._asked.write_text(
+            f'#!/bin/sh\ncase $1 in Username*) echo {USERNAME};; *) echo "$BENCH_SECRET";; esac\n'
+        )
         self._asked.chmod(0o755)
 
     def list_references(self, server: Server, repository: str) -> float:
@@ -122,61 +135,3 @@ class Git:
         if result.returncode != 0:
             raise BenchError(f"git failed: {result.stderr.strip()}")
         return seconds
-
-
-def stream(server: Server, repositories: Repositories, repository: str) -> float:
-    """Return the megabytes a second at which a whole clone arrives where nothing is done with it."""
-    request = _clone_request(server, repositories, repository)
-    buffer = memoryview(bytearray(_READ_SIZE))
-    begin = time.perf_counter()
-    with socket.create_connection(("127.0.0.1", server.port), _SILENCE_SECONDS) as connection:
-        connection.sendall(request)
-        size, tail = connection.recv_into(buffer), b""
-        status = bytes(buffer[:size]).partition(b"\r\n")[0].decode("latin-1")
-        total = size
-        while size:
-            tail = (tail + bytes(buffer[max(0, size - 16) : size]))[-16:]
-            size = connection.recv_into(buffer)
-            total += size
-    seconds = time.perf_counter() - begin
-    if " 200 " not in status or b"0000" not in tail:
-        raise BenchError(f"the answer to a clone's request is not whole: {status}, {total} bytes")
-    return total / 1e6 / seconds
-
-
-def _clone_request(server: Server, repositories: Repositories, repository: str) -> bytes:
-    """Return what git sends to clone (gitprotocol-v2, "fetch"), for a connection of its own."""
-    body = _clone_body(repositories.served / repository)
-    head = (
-        f"POST /{repository}/git-upload-pack HTTP/1.1\r\n"
-        f"Host: 127.0.0.1:{server.port}\r\n"
-        f"Authorization: {server.authorization(server.secret)}\r\n"
-        "Content-Type: application/x-git-upload-pack-request\r\n"
-        "Accept: application/x-git-upload-pack-result\r\n"
-        "Git-Protocol: version=2\r\n"
-        f"Content-Length: {len(body)}\r\n"
-        "Connection: close\r\n\r\n"
-    )
-    return head.encode() + body
-
-
-def _clone_body(repository: Path) -> bytes:
-    heads = subprocess.run(
-        ["git", "-C", str(repository), "rev-parse", "refs/heads/main"],
-        env=git_environment(),
-        capture_output=True,
-        check=True,
-        text=True,
-    )
-    arguments = ("no-progress", "ofs-delta", f"want {heads.stdout.strip()}", "done")
-    return (
-        _packet("command=fetch")
-        + _packet("object-format=sha1")
-        + b"0001"
-        + b"".join(map(_packet, arguments))
-        + b"0000"
-    )
-
-
-def _packet(text: str) -> bytes:
-    return f"{len(text) + 5:04x}{text}\n".encode()

@@ -1,47 +1,16 @@
 """What is measured: each a function from a server to the figures of its rows."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from bench.accounting import MemorySampler, peak_resident_mib
-from bench.clients import Git, load, stream
-from bench.repositories import Repositories
-from bench.servers import GitpatProxy, Server
-
-Values = tuple[float | None, ...]
-"""A figure for each row; None where this server has none."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the table."""
-
-    label: str
-    unit: str
-    more_is_better: bool = False
-
-
-@dataclass(frozen=True)
-class Measure:
-    """`name` is what `--only` takes. `fresh`: the server is started anew before it. `turns`: how
-    often all servers have their turn in a round.
-    """
-
-    name: str
-    rows: tuple[Row, ...]
-    run: Callable[[Server], Values]
-    fresh: bool = False
-    turns: int = 1
-
-
-@dataclass(frozen=True)
-class Tools:
-    """What the measures work with."""
-
-    repositories: Repositories
-    git: Git
-    wrk_seconds: float
-    repetitions: int
+from bench import requests
+from bench.clients import Question, load
+from bench.footprint import footprints
+from bench.goals import Goal, Ratio, share
+from bench.measure import Measure, Row, Tools, Values, counted, warm_up, with_cpu
+from bench.questions import advertisement, in_protocol_2, listing, refused, signed
+from bench.servers import Apache, Server
+from bench.transfers import stream, together
 
 
 def measures(tools: Tools) -> list[Measure]:
@@ -49,10 +18,11 @@ def measures(tools: Tools) -> list[Measure]:
     return [
         *_loads(tools),
         *_listings(tools),
-        *_clones(tools),
         _streaming(tools),
+        *_clones(tools),
+        *_together(tools),
         *_pushes(tools),
-        *_memory(tools),
+        *footprints(tools),
     ]
 
 
@@ -60,173 +30,169 @@ def measures(tools: Tools) -> list[Measure]:
 
 
 @dataclass(frozen=True)
-class _Question:
-    """A GET of a repository's advertisement, and the status that answers it."""
+class _Load:
+    """A question, what it is to reach, and by whom it is asked."""
 
-    repository: str
-    credentials: Callable[[Server], dict[str, str]]
-    status: int = 200
-    protocol: str = ""
+    name: str
+    question: Question
+    speed: Goal | None
+    cpu: Goal | None = None
+    secret: Callable[[Server], str | None] = lambda server: server.secret
 
 
 def _loads(tools: Tools) -> list[Measure]:
     repositories = tools.repositories
-    small, references = repositories.small, repositories.references
+    small, many = advertisement(repositories.small), advertisement(repositories.references)
     number = f"{repositories.sizes.references:,} refs"
-    return [
-        _load(tools, "advertisement", _Question(small, _right, protocol="version=2")),
-        _load(tools, f"advertisement, {number}, protocol 0", _Question(references, _right)),
-        _load(tools, "401 challenge", _Question(small, _none, status=401)),
-        _load(tools, "wrong token", _Question(small, _wrong, status=401)),
+    loads = [
+        _Load("advertisement", in_protocol_2(small), Ratio(40), share(1 / 40)),
+        _Load("advertisement, protocol 0", small, Ratio(40), share(1 / 40)),
+        _Load(f"advertisement, {number}, protocol 0", many, Ratio(20)),
+        _Load("listing of refs, protocol 2", listing(repositories.small), Ratio(20)),
+        _Load(f"listing of {number}, protocol 2", listing(repositories.references), Ratio(20)),
+        _Load("401 challenge", refused(small), Ratio(0.8, Apache.name), secret=lambda _server: None),
+        _Load("wrong token", refused(small), Ratio(15), secret=lambda server: server.wrong_secret),
     ]
+    return [_load(tools, each) for each in loads]
 
 
-def _load(tools: Tools, name: str, question: _Question) -> Measure:
-    path = f"{question.repository}/info/refs?service=git-upload-pack"
-    protocol = {"GIT_PROTOCOL": question.protocol} if question.protocol else {}
-
+def _load(tools: Tools, what: _Load) -> Measure:
     def run(server: Server) -> Values:
-        headers = question.credentials(server) | protocol
-        result = load(server, path, headers, question.status, tools.wrk_seconds)
-        return result.requests_per_second, _counted(server, result.cpu_milliseconds)
+        secret = what.secret(server)
+        question = signed(what.question, server, secret) if secret else what.question
+        result = load(server, question, tools.effort.wrk_seconds)
+        return result.requests_per_second, counted(server, result.cpu_milliseconds)
 
-    return Measure(
-        name,
-        (Row(name, "requests/s", more_is_better=True), Row(f"{name}: server CPU", "ms/request")),
-        run,
+    rows = (
+        Row(what.name, "requests/s", more_is_better=True, goal=what.speed),
+        Row(f"{what.name}: server CPU", "ms/request", goal=what.cpu),
     )
+    return Measure(what.name, rows, run)
 
 
-def _right(server: Server) -> dict[str, str]:
-    return {"AUTHORIZATION": server.authorization(server.secret)}
-
-
-def _wrong(server: Server) -> dict[str, str]:
-    return {"AUTHORIZATION": server.authorization(server.wrong_secret)}
-
-
-def _none(_server: Server) -> dict[str, str]:
-    return {}
-
-
-# --- git itself -----------------------------------------------------------------------------------
+# --- git itself, and readers that do nothing with what they read ----------------------------------
 
 
 def _listings(tools: Tools) -> list[Measure]:
-    repositories = tools.repositories
-    references = f"{repositories.sizes.references:,} refs"
+    repositories, git = tools.repositories, tools.git
     return [
         _timed(
             "ls-remote, small",
-            lambda server: tools.git.list_references(server, repositories.small),
-            tools.repetitions * 5,
+            lambda server: git.list_references(server, repositories.small),
+            tools.effort.repetitions * 5,
+            share(0.7),
         ),
         _timed(
-            f"ls-remote, {references}",
-            lambda server: tools.git.list_references(server, repositories.references),
-            tools.repetitions,
+            f"ls-remote, {repositories.sizes.references:,} refs",
+            lambda server: git.list_references(server, repositories.references),
+            tools.effort.repetitions,
         ),
-    ]
-
-
-def _clones(tools: Tools) -> list[Measure]:
-    names = tools.repositories.commits, tools.repositories.large
-    repetitions = tools.repetitions, 1
-    return [
-        _timed(
-            f"clone, {_megabytes(tools, name)}",
-            lambda server, name=name: tools.git.clone(server, name),
-            number,
-        )
-        for name, number in zip(names, repetitions, strict=True)
     ]
 
 
 def _pushes(tools: Tools) -> list[Measure]:
-    repositories = tools.repositories
+    repositories, git = tools.repositories, tools.git
+    sizes, several = repositories.sizes, tools.effort.repetitions
     return [
         _timed(
-            f"push, {repositories.sizes.small_push_mib} MiB",
-            lambda server: tools.git.push(server, repositories.small_push),
-            tools.repetitions,
+            "push, 20 commits",
+            lambda server: git.push(server, tools.folder(repositories.small)),
+            several * 2,
+            share(0.95),
         ),
         _timed(
-            f"push, {repositories.sizes.large_push_mib} MiB",
-            lambda server: tools.git.push(server, repositories.large_push),
+            f"push, {sizes.small_push_mib} MiB",
+            lambda server: git.push(server, repositories.small_push),
+            several,
+            share(0.95),
+        ),
+        _timed(
+            f"push, {sizes.large_push_mib} MiB",
+            lambda server: git.push(server, repositories.large_push),
             1,
+            share(1.0),
         ),
     ]
 
 
-def _timed(name: str, action: Callable[[Server], float], repetitions: int) -> Measure:
+def _timed(
+    name: str, action: Callable[[Server], float], repetitions: int, goal: Goal | None = None
+) -> Measure:
     """Do it so many times, one after the other; the figures are those of one."""
 
     def run(server: Server) -> Values:
-        before = server.cpu_seconds()
-        seconds = sum(action(server) for _ in range(repetitions))
-        cpu = server.cpu_seconds() - before
-        return seconds / repetitions, _counted(server, cpu / repetitions)
+        seconds, cpu = with_cpu(server, lambda s: sum(action(s) for _ in range(repetitions)))
+        return seconds / repetitions, None if cpu is None else cpu / repetitions
 
-    return Measure(name, (Row(name, "s"), Row(f"{name}: server CPU", "s")), run)
+    return Measure(name, (Row(name, "s", goal=goal), Row(f"{name}: server CPU", "s")), run)
 
 
 def _streaming(tools: Tools) -> Measure:
     """The server's part of a clone alone: no client that works beside it on the same cores."""
-    repositories = tools.repositories
-    name = f"streaming a clone, {_megabytes(tools, repositories.large)}"
+    large = tools.repositories.large
+    body = requests.clone(tools.folder(large))
 
-    def run(server: Server) -> Values:
-        before = server.cpu_seconds()
-        speed = stream(server, repositories, repositories.large)
-        return speed, _counted(server, server.cpu_seconds() - before)
+    def action(server: Server) -> float:
+        return stream(server, requests.post(server, large, body))
 
-    rows = Row(name, "MB/s", more_is_better=True), Row(f"{name}: server CPU", "s")
+    row = Row(f"streaming a clone, {tools.megabytes(large)}", "MB/s", more_is_better=True)
     # More turns than the others, since something is promised of it and others disturb it easily.
-    return Measure(name, rows, run, turns=4)
+    return replace(_first_and_second(tools, row, action, (Ratio(1.3), Ratio(3))), turns=2)
 
 
-# --- memory ---------------------------------------------------------------------------------------
-
-
-def _memory(tools: Tools) -> list[Measure]:
-    """In a server that has just started: what it once needed stays with a process, and would hide
-    that a small transfer needs less than a large one.
-    """
-    repositories, sizes, git = tools.repositories, tools.repositories.sizes, tools.git
-    commits, large = _megabytes(tools, repositories.commits), _megabytes(tools, repositories.large)
+def _clones(tools: Tools) -> list[Measure]:
+    repositories = tools.repositories
     return [
-        _memory_of(f"memory, clone, {commits}", lambda server: git.clone(server, repositories.commits)),
-        _memory_of(f"memory, clone, {large}", lambda server: git.clone(server, repositories.large)),
-        _memory_of(
-            f"memory, push, {sizes.small_push_mib} MiB",
-            lambda server: git.push(server, repositories.small_push),
-        ),
-        _memory_of(
-            f"memory, push, {sizes.large_push_mib} MiB",
-            lambda server: git.push(server, repositories.large_push),
-        ),
+        replace(_clone(tools, repositories.commits), turns=tools.effort.repetitions),
+        _clone(tools, repositories.large),
     ]
 
 
-def _memory_of(name: str, action: Callable[[Server], float]) -> Measure:
+def _clone(tools: Tools, repository: str) -> Measure:
+    row = Row(f"clone, {tools.megabytes(repository)}", "s")
+    goals = share(0.95), share(0.9)
+    return _first_and_second(tools, row, lambda server: tools.git.clone(server, repository), goals)
+
+
+def _first_and_second(
+    tools: Tools, row: Row, action: Callable[[Server], float], goals: tuple[Goal, Goal]
+) -> Measure:
+    """Nothing of a first time is left from an earlier round: the server is started anew."""
+
     def run(server: Server) -> Values:
-        with MemorySampler(server.accounting) as memory:
-            action(server)
-        resident = peak_resident_mib(server.main_process_id) if isinstance(server, GitpatProxy) else None
-        return memory.own, resident, memory.all
+        warm_up(tools, server)
+        return *with_cpu(server, action), *with_cpu(server, action)
 
+    first, second = (f"{row.label}, {time} time" for time in ("first", "second"))
     rows = (
-        Row(f"{name}: own (PSS)", "MiB"),
-        Row(f"{name}: own (peak RSS)", "MiB"),
-        Row(f"{name}: with git", "MiB"),
+        replace(row, label=first, goal=goals[0]),
+        Row(f"{first}: server CPU", "s"),
+        replace(row, label=second, goal=goals[1]),
+        Row(f"{second}: server CPU", "s"),
     )
+    return Measure(row.label, rows, run, fresh=True)
+
+
+def _together(tools: Tools) -> list[Measure]:
+    """Equal requests at once, as a pipeline's jobs make them; what they cost the server is compared."""
+    commits = tools.repositories.commits
+    folder, size = tools.folder(commits), tools.megabytes(commits)
+    return [
+        _equal(tools, f"clones at once, {size}", requests.clone(folder), share(0.15)),
+        _equal(tools, f"clones at once, depth 1, {size}", requests.shallow_clone(folder), share(0.15)),
+        _equal(tools, "fetches at once, one commit behind", requests.update(folder), share(0.3)),
+    ]
+
+
+def _equal(tools: Tools, what: str, body: str, goal: Goal) -> Measure:
+    repository, number = tools.repositories.commits, tools.effort.together
+    name = f"equal {what}"
+
+    def run(server: Server) -> Values:
+        warm_up(tools, server)
+        request = requests.post(server, repository, body)
+        return with_cpu(server, lambda s: together(s, request, number))
+
+    label = f"{number} {name}"
+    rows = Row(label, "s"), Row(f"{label}: server CPU", "s", goal=goal)
     return Measure(name, rows, run, fresh=True)
-
-
-def _counted(server: Server, cpu: float | None) -> float | None:
-    """A figure that leaves out the CGI programs would be wrong by most of it."""
-    return cpu if server.cpu_is_counted else None
-
-
-def _megabytes(tools: Tools, name: str) -> str:
-    return f"{tools.repositories.megabytes(name):.0f} MB"

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from statistics import median
 
-from bench.measures import Row
+from bench.measure import Row
+from bench.numbers import number, spread
 from bench.run import Results
 from bench.servers import Apache, GitpatProxy
-from bench.table import number, ratios, spread
+from bench.table import ratios
 
 # Python's heap is not the same to the page from one start to the next, and a transfer of a second
 # may end before every buffer has once been full.

@@ -76,17 +76,19 @@ def _make(folder: Path, sizes: Sizes) -> None:
     shutil.rmtree(unfinished, ignore_errors=True)
     (unfinished / "served").mkdir(parents=True)
     served = unfinished / "served"
-    _import(served / "small.git", _small_commits(20))
-    _import(served / "commits.git", _small_commits(sizes.commits))
-    _import(served / "large.git", _random_files(sizes.large_mib, commits=20))
-    _import(served / "references.git", _many_references(sizes.references))
-    _import(unfinished / "small-push.git", _random_files(sizes.small_push_mib, commits=1))
-    _import(unfinished / "large-push.git", _random_files(sizes.large_push_mib, commits=1))
+    import_repository(served / "small.git", _small_commits(20))
+    import_repository(served / "commits.git", _small_commits(sizes.commits))
+    import_repository(served / "large.git", random_files(sizes.large_mib, commits=20))
+    import_repository(served / "references.git", many_references(sizes.references))
+    import_repository(unfinished / "small-push.git", random_files(sizes.small_push_mib, commits=1))
+    import_repository(unfinished / "large-push.git", random_files(sizes.large_push_mib, commits=1))
     unfinished.rename(folder)
 
 
-def _import(repository: Path, stream: Iterator[bytes]) -> None:
-    """Make a bare repository, packed as a server's maintenance leaves it: one pack, with a bitmap."""
+def import_repository(repository: Path, stream: Iterator[bytes]) -> None:
+    """Make a bare repository of what `git fast-import` reads, packed as a server's maintenance leaves
+    it: one pack, with a bitmap, and all refs in one file.
+    """
     run_git("init", "--quiet", "--bare", "--initial-branch=main", str(repository))
     inside = ("-C", str(repository), "-c", "core.compression=1")
     command = ["git", *inside, "fast-import", "--quiet"]
@@ -120,7 +122,7 @@ def _small_commits(number: int) -> Iterator[bytes]:
         )
 
 
-def _random_files(mebibytes: int, *, commits: int) -> Iterator[bytes]:
+def random_files(mebibytes: int, *, commits: int) -> Iterator[bytes]:
     """Files that neither zlib nor deltas make smaller: ten to a MiB in small ones, else one to a MiB."""
     generator = random.Random(mebibytes)
     size = MIB if mebibytes > 10 else MIB // 10
@@ -131,7 +133,8 @@ def _random_files(mebibytes: int, *, commits: int) -> Iterator[bytes]:
         yield from _file(f"data-{file % 16}/file-{file}.bin", generator.randbytes(size))
 
 
-def _many_references(number: int) -> Iterator[bytes]:
+def many_references(number: int) -> Iterator[bytes]:
+    """Yield a short history with so many refs, half of them branches."""
     yield from _small_commits(20)
     for reference in range(number):
         name = f"{'heads' if reference % 2 else 'tags'}/group-{reference % 100}/name-{reference}"

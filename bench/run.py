@@ -12,14 +12,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from bench.accounting import OtherLoad
 from bench.clients import Git
 from bench.errors import BenchError, MissingError
-from bench.measures import Measure, Row, Tools, Values, measures
+from bench.measure import FULL_EFFORT, QUICK_EFFORT, Measure, Row, Tools, Values
+from bench.measures import measures
 from bench.repositories import FULL, QUICK, Repositories, repositories
 from bench.servers import SERVERS, GitpatProxy, Server
 from bench.surroundings import WORK
+
+_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True)
@@ -71,11 +75,11 @@ def run(plan: Plan) -> Results:
     WORK.mkdir(exist_ok=True)
     there = repositories(sizes)
     results = Results()
-    with _run_folder() as folder, ExitStack() as stack:
-        stack.enter_context(_undisturbed_end())
+    with run_folder() as folder, ExitStack() as stack:
+        stack.enter_context(undisturbed_end())
         servers = list(_start(plan, folder, there, stack, results))
         git = Git(folder, there)
-        tools = Tools(there, git, *((1, 1) if plan.quick else (3, 4)))
+        tools = Tools(there, git, QUICK_EFFORT if plan.quick else FULL_EFFORT)
         wanted = [measure for measure in measures(tools) if plan.wants_measure(measure.name)]
         results.servers = [server.name for server in servers]
         results.rows = [row for measure in wanted for row in measure.rows]
@@ -84,7 +88,7 @@ def run(plan: Plan) -> Results:
             say(f"\nRound {round_number + 1} of {plan.rounds}")
             for index, measure in enumerate(wanted):
                 for turn in range(measure.turns):
-                    _take(measure, _rotated(servers, round_number + index + turn), results, others)
+                    _take(measure, rotated(servers, round_number + index + turn), results, others)
         results.remark(
             f"Beside the bench, its clients and servers, others kept {others.cores:.2f} cores busy "
             "on average."
@@ -134,13 +138,15 @@ def _take(measure: Measure, servers: Sequence[Server], results: Results, others:
     say(f"  {measure.name} ({measure.rows[0].unit}): {', '.join(said)}")
 
 
-def _rotated(servers: Sequence[Server], by: int) -> list[Server]:
-    first = by % len(servers) if servers else 0
-    return [*servers[first:], *servers[:first]]
+def rotated(items: Sequence[_Item], by: int) -> list[_Item]:
+    """Return them in the same order, begun so many further on."""
+    first = by % len(items) if items else 0
+    return [*items[first:], *items[:first]]
 
 
 @contextmanager
-def _run_folder() -> Iterator[Path]:
+def run_folder() -> Iterator[Path]:
+    """Give a new folder below the bench's own, and remove it with all that is in it."""
     folder = Path(tempfile.mkdtemp(prefix="run-", dir=WORK))
     # Apache's processes are somebody else where root runs the bench.
     folder.chmod(0o755)
@@ -151,7 +157,7 @@ def _run_folder() -> Iterator[Path]:
 
 
 @contextmanager
-def _undisturbed_end() -> Iterator[None]:
+def undisturbed_end() -> Iterator[None]:
     """Being asked to end counts as an error, so that all is ended in order; once more changes nothing.
 
     Entered before the servers are started, it is left only after they have ended.

@@ -37,6 +37,10 @@ class Server(ABC):
 
     name: str
     reaps_its_children = True
+    ready_path = ""
+    """Where it answers as soon as it can serve, whatever it answers, but for "not yet" (503)."""
+    ready_seconds = 0.0
+    """How long it took to get ready when it was last started."""
 
     def __init__(self, folder: Path, repositories: Path) -> None:
         folder.mkdir()
@@ -68,14 +72,17 @@ class Server(ABC):
         return self.accounting.counts_orphans or self.reaps_its_children
 
     def url(self, repository: str) -> str:
-        """Return an address with the username alone; git asks for the secret."""
-        return f"http://{USERNAME}@127.0.0.1:{self.port}/{repository}"
+        """Return an address without a username: with one alone git tries an empty password first, and
+        lighttpd takes a second for the answer to a wrong one.
+        """
+        return f"http://127.0.0.1:{self.port}/{repository}"
 
     def authorization(self, secret: str) -> str:
         return "Basic " + base64.b64encode(f"{USERNAME}:{secret}".encode()).decode()
 
     def start(self) -> None:
         """Start it and wait until it answers; raise BenchError with its own words if it does not."""
+        begin = time.monotonic()
         for command in self.commands():
             with (self.folder / "output.log").open("ab") as log:
                 process = subprocess.Popen(
@@ -90,7 +97,8 @@ class Server(ABC):
                 )
             self._processes.append(process)
             self.accounting.started(process.pid)
-        self._wait_until_it_listens()
+        self._wait_until_it_answers()
+        self.ready_seconds = time.monotonic() - begin
         # Apache listens before its processes are all there, and memory is that of all.
         time.sleep(_FORKING_SECONDS)
 
@@ -154,15 +162,16 @@ class Server(ABC):
                 found.add(psutil.Process(process_id))
         return found
 
-    def _wait_until_it_listens(self) -> None:
+    def _wait_until_it_answers(self) -> None:
         end = time.monotonic() + _START_SECONDS
         while time.monotonic() < end:
             if any(process.poll() is not None for process in self._processes):
                 raise BenchError(f"it ended at once; {self._last_words()}")
-            with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
-                return
-            time.sleep(0.02)
-        raise BenchError(f"it does not listen; {self._last_words()}")
+            with suppress(OSError, http.client.HTTPException):
+                if self.status(self.ready_path, None) != 503:
+                    return
+            time.sleep(0.005)
+        raise BenchError(f"it does not answer; {self._last_words()}")
 
     def _last_words(self) -> str:
         lines: list[str] = []
@@ -176,6 +185,7 @@ class GitpatProxy(Server):
     """The proxy as its users set it up, through its own command line."""
 
     name = "gitpat-proxy"
+    ready_path = "-/ready"
 
     def __init__(self, folder: Path, repositories: Path) -> None:
         super().__init__(folder, repositories)
@@ -186,6 +196,8 @@ class GitpatProxy(Server):
             f"listen: 127.0.0.1:{self.port}\n"
             f"public_url: http://127.0.0.1:{self.port}\n"
             f"routes:\n  - path: /\n    repositories: {repositories}\n"
+            # All clients of the bench come from one address, with one token.
+            "limits: {operations: 300, operations_per_token: 300, operations_per_address: 300}\n"
         )
         self._run("database", "upgrade")
         self._run("account", "add", USERNAME)
@@ -301,10 +313,8 @@ class Nginx(Server):
 
     def __init__(self, folder: Path, repositories: Path) -> None:
         self._nginx, self._fcgiwrap = program("nginx"), program("fcgiwrap")
-        hasher = program("openssl")
         super().__init__(folder, repositories)
-        digest = _run_with_input([hasher, "passwd", "-apr1", "-stdin"], self.secret)
-        (folder / "users").write_text(f"{USERNAME}:{digest.strip()}\n")
+        (folder / "users").write_text(apr1_line(self.secret))
         (folder / "nginx.conf").write_text(self._configuration())
         self._socket = folder / "fcgiwrap.socket"
 
@@ -349,7 +359,50 @@ class Nginx(Server):
         )
 
 
-SERVERS: tuple[type[Server], ...] = (GitpatProxy, Apache, Nginx)
+class Lighttpd(Server):
+    """lighttpd with mod_cgi; passwords by apr1, which its own code knows, as nginx's does.
+
+    Answers are passed on as they come: by default it would hold a whole clone back first.
+    """
+
+    name = "lighttpd"
+
+    def __init__(self, folder: Path, repositories: Path) -> None:
+        self._program = program("lighttpd")
+        super().__init__(folder, repositories)
+        (folder / "users").write_text(apr1_line(self.secret))
+        (folder / "lighttpd.conf").write_text(self._configuration())
+
+    def commands(self) -> Sequence[Sequence[str]]:
+        return [[self._program, "-D", "-f", str(self.folder / "lighttpd.conf")]]
+
+    def _configuration(self) -> str:
+        return (
+            'server.modules = ("mod_auth", "mod_authn_file", "mod_alias", "mod_setenv", "mod_cgi", '
+            '"mod_accesslog")\n'
+            f'server.document-root = "{self.folder}"\n'
+            f'server.bind = "127.0.0.1"\nserver.port = {self.port}\n'
+            f'server.errorlog = "{self.folder}/error.log"\n'
+            f'accesslog.filename = "{self.folder}/access.log"\n'
+            f'server.upload-dirs = ("{self.folder}")\n'
+            "server.stream-response-body = 2\n"
+            f'auth.backend = "htpasswd"\nauth.backend.htpasswd.userfile = "{self.folder}/users"\n'
+            'auth.require = ("/" => '
+            '("method" => "basic", "realm" => "Git", "require" => "valid-user"))\n'
+            f'alias.url = ("/" => "{git_http_backend()}/")\n'
+            'cgi.assign = ("" => "")\n'
+            f'setenv.set-environment = ("GIT_PROJECT_ROOT" => "{self.repositories}", '
+            '"GIT_HTTP_EXPORT_ALL" => "1")\n'
+        )
+
+
+SERVERS: tuple[type[Server], ...] = (GitpatProxy, Apache, Nginx, Lighttpd)
+
+
+def apr1_line(secret: str) -> str:
+    """Return an htpasswd file's line; raise MissingError."""
+    digest = _run_with_input([program("openssl"), "passwd", "-apr1", "-stdin"], secret)
+    return f"{USERNAME}:{digest.strip()}\n"
 
 
 def git_http_backend() -> str:

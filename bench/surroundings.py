@@ -50,7 +50,7 @@ def described(command: str) -> list[str]:
         f"Date: {now:%Y-%m-%d %H:%M} UTC; command: `{command}`; gitpat-proxy at {_commit()}",
         f"Versions: Python {platform.python_version()}, aiohttp {version('aiohttp')}, "
         f"{_said('git', '--version')}, {_apache()}, {_said('nginx', '-v')}, {_said('fcgiwrap', '-h')}, "
-        f"{_said('wrk', '-v')}",
+        f"{_said('lighttpd', '-v')}, {_said('wrk', '-v')}",
         f"Machine: {platform.system()} {platform.release()}, {os.cpu_count()} cores "
         f"({_processor()}), {_memory_gib():.0f} GiB; load average when this was written "
         f"{one_minute:.1f} (1 minute), {fifteen_minutes:.1f} (15 minutes)",

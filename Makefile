@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: run test check bench soak fuzz image-test lock clean
+.PHONY: run test check bench bench-sizes soak fuzz image-test lock clean
 
 run: $(VENV)/installed
 	@$(BIN)/gitpat-proxy demo
@@ -21,6 +21,10 @@ check: $(VENV)/installed-development
 
 bench: $(VENV)/installed-development
 	@$(BIN)/python -m bench
+
+# make bench-sizes OPTIONS='--quick --rounds 1'
+bench-sizes: $(VENV)/installed-development
+	@$(BIN)/python -m bench.sizes $(OPTIONS)
 
 # make soak SECONDS=1800 OPTIONS='--kill-proxy-every 120 --reload-every 30'
 soak: $(VENV)/installed-development

@@ -15,7 +15,7 @@ from gitpat_proxy.backends.base import Finding
 from gitpat_proxy.backends.http_backend import http_backend_program
 from gitpat_proxy.cli.context import Json, invocation_of
 from gitpat_proxy.cli.output import print_json
-from gitpat_proxy.config.loader import ConfigError
+from gitpat_proxy.config.errors import ConfigError
 from gitpat_proxy.config.model import Config, Tls
 from gitpat_proxy.config.values import ListenAddress
 from gitpat_proxy.store.database import Database, check_revision

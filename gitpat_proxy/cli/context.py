@@ -28,11 +28,18 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 @dataclass(frozen=True)
 class Services:
-    """The services over one open database."""
+    """The services over one open database; each is made when a command uses it."""
 
     database: Database
-    accounts: Accounts
-    tokens: Tokens
+    config: Config
+
+    @cached_property
+    def accounts(self) -> Accounts:
+        return Accounts(self.database, utc_now, Passwords())
+
+    @cached_property
+    def tokens(self) -> Tokens:
+        return Tokens(self.database, utc_now, self.config)
 
 
 @dataclass(frozen=True)
@@ -68,11 +75,7 @@ class Invocation:
         config = self.config
         async with Database(config.database) as database:
             await check_revision(database)
-            yield Services(
-                database,
-                Accounts(database, utc_now, Passwords()),
-                Tokens(database, utc_now, config),
-            )
+            yield Services(database, config)
 
     async def _run(self, action: Callable[[Services], Awaitable[Result]]) -> Result:
         async with self.services() as services:
@@ -81,5 +84,4 @@ class Invocation:
 
 def invocation_of(context: typer.Context) -> Invocation:
     """Return the invocation that the options before the command describe."""
-    invocation: Invocation = context.obj
-    return invocation
+    return Invocation(context.obj)

@@ -8,27 +8,20 @@ from typing import Annotated
 import typer
 
 from gitpat_proxy import __version__
-from gitpat_proxy.cli import account, audit, check, database, demo, serve, token
-from gitpat_proxy.cli.context import Invocation
+from gitpat_proxy.cli.commands import Commands
 from gitpat_proxy.cli.output import say
-from gitpat_proxy.config.loader import ConfigError
+from gitpat_proxy.config.errors import ConfigError
 from gitpat_proxy.services.errors import ServiceError
 from gitpat_proxy.store.errors import DatabaseError
 
 app = typer.Typer(
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     help="A Git smart-HTTP reverse proxy that enforces personal access tokens.",
 )
-app.command()(demo.demo)
-app.command()(serve.serve)
-app.command()(check.check)
-app.add_typer(account.app, name="account")
-app.add_typer(token.app, name="token")
-app.add_typer(audit.app, name="audit")
-app.add_typer(database.app, name="database")
 
 
 def _print_version(wanted: bool) -> None:
@@ -50,7 +43,7 @@ def options(
 ) -> None:
     """Take what every command needs."""
     del version
-    context.obj = Invocation(config)
+    context.obj = config
 
 
 def main() -> None:

@@ -5,9 +5,6 @@ import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 
-from rich.console import Console
-from rich.table import Table
-
 from gitpat_proxy.access.names import printable
 
 
@@ -21,6 +18,10 @@ def print_table(columns: Sequence[str], objects: Iterable[Mapping[str, object]])
 
     What is copied or compared (ids, times, states) stays on one line; the rest shares what is left.
     """
+    # Other commands start without it.
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         whole = column in {"id", "status"} or _is_time(column)

@@ -1,7 +1,6 @@
 """From a file to a configuration, or to all its mistakes at once."""
 
 import difflib
-from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 from typing import get_args
@@ -12,30 +11,9 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from gitpat_proxy.config.document import Document
+from gitpat_proxy.config.errors import ConfigError, Problem
 from gitpat_proxy.config.model import Config, Section
 from gitpat_proxy.config.problems import Location, Mistake, config_problems
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One mistake in a configuration file; `line` counts from 1, and is 0 for the file itself."""
-
-    file: Path
-    line: int
-    key: str
-    message: str
-
-    def __str__(self) -> str:
-        place = f"{self.file}:{self.line}" if self.line else str(self.file)
-        return f"{place}: {self.key + ': ' if self.key else ''}{self.message}"
-
-
-class ConfigError(Exception):
-    """The configuration can't be used."""
-
-    def __init__(self, problems: list[Problem]) -> None:
-        super().__init__("\n".join(str(problem) for problem in problems))
-        self.problems = problems
 
 
 def load(file: Path) -> Config:

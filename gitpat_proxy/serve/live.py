@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import structlog
 from gunicorn.systemd import sd_notify
 
-from gitpat_proxy.config.loader import ConfigError
+from gitpat_proxy.config.errors import ConfigError
 from gitpat_proxy.config.model import Config
 from gitpat_proxy.serve.tls import Certificate
 

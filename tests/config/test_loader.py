@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gitpat_proxy.config.loader import ConfigError, Problem, keys_of, load
+from gitpat_proxy.config.errors import ConfigError, Problem
+from gitpat_proxy.config.loader import keys_of, load
 from gitpat_proxy.config.model import Config, HeaderSignIn, RouteConfig
 from gitpat_proxy.config.values import ListenAddress
 

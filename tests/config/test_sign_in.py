@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from gitpat_proxy.config.loader import ConfigError, Problem, load
+from gitpat_proxy.config.errors import ConfigError, Problem
+from gitpat_proxy.config.loader import load
 from gitpat_proxy.config.model import Config, HeaderSignIn, SignIn
 
 ROUTES = "routes: [{path: /, upstream: 'http://host'}]\n"

@@ -43,7 +43,7 @@ def test_what_looks_at_eight_characters_alone_is_not_taken() -> None:
 
 
 async def test_argon2_with_other_numbers_is_replaced_as_well() -> None:
-    weaker = service._context.using(argon2__memory_cost=8, argon2__time_cost=1)
+    weaker = service._context().using(argon2__memory_cost=8, argon2__time_cost=1)
     fits, replacement = await PASSWORDS.verify(PASSWORD, weaker.hash(PASSWORD))
     assert fits
     assert replacement

@@ -11,7 +11,8 @@ run: $(VENV)/installed
 
 test: $(VENV)/installed-development
 	@tests/install-debian-packages
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -m "not alone" --numprocesses 3 --dist worksteal; first=$$?; \
+	    $(BIN)/python -m pytest -m alone && exit $$first
 
 check: $(VENV)/installed-development
 	$(BIN)/ruff check .

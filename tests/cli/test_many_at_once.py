@@ -3,9 +3,13 @@
 import json
 import subprocess
 
+import pytest
+
 from gitpat_proxy.access.secret import is_well_formed
 from tests.support.proxy import PROGRAM, Proxy
 from tests.support.secrets_seen import SEEN
+
+pytestmark = pytest.mark.alone  # fifty processes
 
 MANY = 50
 

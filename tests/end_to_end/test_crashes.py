@@ -404,6 +404,7 @@ def assert_events(proxy: Proxy, load: Load, refused: int) -> None:
     assert logged_lost(proxy) == lost
 
 
+@pytest.mark.alone  # Between two kills there is little time, in which something must be done.
 @pytest.mark.parametrize("workers", [1, 2])
 def test_the_proxy_killed_at_random_moments(start_proxy: Callable[..., Proxy], workers: int) -> None:
     seed = random.SystemRandom().randrange(1_000_000)

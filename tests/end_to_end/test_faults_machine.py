@@ -12,6 +12,8 @@ from tests.support.faults_git import Served, limited, obey_process_limit, runnin
 from tests.support.proxy import Proxy, wait_until
 from tests.support.tools import skip
 
+pytestmark = pytest.mark.alone  # takes descriptors and processes away, and counts them
+
 CAN_NOT_START = "The Git server behind this proxy can't start git ({why}); tell those who run it."
 
 

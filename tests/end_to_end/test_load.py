@@ -7,11 +7,15 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from gitpat_proxy.access.model import Author
 from gitpat_proxy.services.tokens import TokenFacts
 from tests.support.git import Git, commit, make_repository
 from tests.support.proxy import Proxy, wait_until
 from tests.support.secrets_seen import SEEN
+
+pytestmark = pytest.mark.alone  # a minute of all that the machine can do
 
 CLIENTS = 30
 SECONDS = int(os.environ.get("GITPAT_LOAD_SECONDS", "60"))

@@ -631,6 +631,7 @@ def test_administrators_neither_see_nor_make_what_is_others(
 # --- what was found
 
 
+@pytest.mark.alone  # Measures time.
 def test_the_answer_to_a_found_secret_says_nothing(site: Proxy, alice: Visitor) -> None:
     ours, _ = alice.make_token("Lost", "code:read")
     stranger = Visitor(site.port, source="127.0.0.31")

@@ -404,6 +404,7 @@ def comparable(page: Page, name: str) -> tuple[int, str, list[str]]:
     return page.status, text, headers
 
 
+@pytest.mark.alone  # Measures time.
 def test_an_answer_does_not_tell_who_is_there(sites: Sites) -> None:
     names = ["alice", "nobody-here", "machine", "without"]
     times: dict[str, list[float]] = {name: [] for name in names}

@@ -12,6 +12,8 @@ from tests.support.proxy import Proxy, wait_until
 from tests.support.raw import service_request
 from tests.support.slow_clients import SlowClients
 
+pytestmark = pytest.mark.alone  # 2,700 connections, and what they cost
+
 MEBIBYTE = 1024 * 1024
 MOST_MEMORY = 150 * MEBIBYTE
 

@@ -1,7 +1,9 @@
 """A real gitpat-proxy: its own process, its own database, its own folder."""
 
+import itertools
 import json
 import os
+import random
 import signal
 import socket
 import ssl
@@ -10,7 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,10 +34,24 @@ _UNVERIFIED.check_hostname = False
 _UNVERIFIED.verify_mode = ssl.CERT_NONE
 
 
+def _ports() -> Iterator[int]:
+    """Ports below the range from which the kernel gives some, each pytest-xdist worker's its own."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    first, number = 20_000 + worker % 12 * 1_000, 1_000
+    start = random.randrange(number)
+    return itertools.cycle(first + (start + step) % number for step in range(number))
+
+
+_some_ports = _ports()
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port that nobody has, and that nobody else is told soon."""
+    for port in _some_ports:
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("there is always a next one")
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 10, what: str = "it") -> None:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from gitpat_proxy.backends.base import AnswerCutError
+from gitpat_proxy.backends.base import AnswerCutError, Piece
 from gitpat_proxy.backends.fingerprint import Fingerprint
 from gitpat_proxy.backends.output import Output
 from gitpat_proxy.backends.spool import Spool
@@ -45,11 +45,11 @@ class Production:
         # Where nobody waits for it any more, nobody asks how it failed.
         self._begun.add_done_callback(lambda begun: begun.cancelled() or begun.exception())
         self._task: asyncio.Task[None] | None = None
-        self._users = 0
 
     def start(self, making: Coroutine[None, None, None]) -> asyncio.Task[None]:
         """Begin to make it, in a task of its own, which is returned."""
         self._task = asyncio.create_task(making)
+        self._task.add_done_callback(lambda _: self.close_if_unused())
         return self._task
 
     def begin(self, headers: Mapping[str, str]) -> None:
@@ -63,28 +63,29 @@ class Production:
             self._begun.set_exception(error)
 
     @asynccontextmanager
-    async def used(self) -> AsyncIterator[None]:
-        """Use it as long as the block runs, from when it has begun; raises what it failed with."""
-        self._users += 1
+    async def used(self) -> AsyncIterator[AsyncIterator[Piece]]:
+        """Give its pieces, once it has begun, as long as the block runs; raises what it failed with."""
         try:
-            await asyncio.shield(self._begun)
-            yield
+            with self.output.read() as pieces:
+                await asyncio.shield(self._begun)
+                yield pieces
         finally:
-            self._users -= 1
-            if not self._users and self._task and not self.output.is_over:
-                # Said first: nobody may join what ends.
-                self.output.end(AnswerCutError("nobody wants it any more"))
-                self._task.cancel()
-                await asyncio.shield(asyncio.wait([self._task]))
-            self.close_if_unused()
+            await self._end_if_unused()
 
-    @property
-    def is_used(self) -> bool:
-        return self._users > 0
+    async def _end_if_unused(self) -> None:
+        """Let no answer be over before its git is, with all that it had to say."""
+        if self._task and not self.output.is_over and not self.output.has_readers:
+            # Said first: nobody may join what ends.
+            self.output.end(AnswerCutError("nobody wants it any more"))
+            self._task.cancel()
+        if self._task and self.output.is_over:
+            await asyncio.shield(asyncio.wait([self._task]))
+        self.close_if_unused()
 
     def close_if_unused(self) -> None:
-        """Leave no file if nobody needs it."""
-        if not self._users and not self.is_kept:
+        """Leave no file if nobody needs it: neither a reader, nor who may come, nor who writes it."""
+        is_made = self._task is None or self._task.done()
+        if is_made and not self.output.has_readers and not self.is_kept:
             self.output.close()
 
 
@@ -109,6 +110,7 @@ class Answers:
         self._large = 0
         self._sizes: dict[tuple[str, Question], int] = {}
         """What each takes of the memory, once it is whole; 0: it is one of the large ones."""
+        self._timers: dict[tuple[str, Question], asyncio.TimerHandle] = {}
         self._known: dict[str, _Known] = {}
         self._productions: OrderedDict[tuple[str, Question], Production] = OrderedDict()
 
@@ -141,7 +143,9 @@ class Answers:
         if known is None or not known.fingerprint.shows_the_same(fingerprint):
             self._forget_all(name)
             known = self._known[name] = _Known(fingerprint)
-        known.questions.add(question)
+        if older := self._productions.get((name, question)):
+            self._forget(name, question, older)
+        self._known.setdefault(name, known).questions.add(question)
         self._productions[name, question] = production
         production.is_kept = True
 
@@ -149,17 +153,21 @@ class Answers:
         """Keep what was offered, now that it is whole, or forget it where it is not good."""
         if self._productions.get((name, question)) is not production:
             return
-        if not (production.is_good and self._known[name].fingerprint.is_current()):
+        output = production.output
+        is_good = production.is_good and output.is_whole
+        if not (is_good and self._known[name].fingerprint.is_current()):
             self._forget(name, question, production)
             return
-        output = production.output
         is_small = question.is_about_refs and output.is_in_memory
-        size = self._sizes[name, question] = _OVERHEAD + len(output.head) if is_small else 0
+        taken = _OVERHEAD + len(output.head) + len(question.content)
+        size = self._sizes[name, question] = taken if is_small else 0
         self._taken += size
         self._large += not size
         if not question.is_about_refs:
             loop = asyncio.get_running_loop()
-            loop.call_later(self._pack_seconds, self._forget, name, question, production)
+            self._timers[name, question] = loop.call_later(
+                self._pack_seconds, self._forget, name, question, production
+            )
         while self._taken > self._memory and self._forget_oldest(is_large=False):
             pass
         while self._large > _MOST_LARGE and self._forget_oldest(is_large=True):
@@ -177,7 +185,7 @@ class Answers:
     def _forget_oldest(self, *, is_large: bool) -> bool:
         for (name, question), production in self._productions.items():
             size = self._sizes.get((name, question))
-            if size is not None and (size == 0) is is_large and not production.is_used:
+            if size is not None and (size == 0) is is_large and not production.output.has_readers:
                 self._forget(name, question, production)
                 return True
         return False
@@ -193,6 +201,8 @@ class Answers:
         if self._productions.get(key) is not production:
             return
         del self._productions[key]
+        if timer := self._timers.pop(key, None):
+            timer.cancel()
         size = self._sizes.pop(key, None)
         self._taken -= size or 0
         self._large -= size == 0

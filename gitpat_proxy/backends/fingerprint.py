@@ -5,23 +5,23 @@ As long as nothing of it has changed, git would answer the same again.
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+_FOLDERS = ("", "info", "objects", "objects/info", "objects/pack", "reftable")
 _FILES = (
     "HEAD",
-    "commondir",
+    "config",
+    "config.worktree",
     "info/grafts",
-    "objects",
     "objects/info/alternates",
-    "objects/pack",
     "packed-refs",
-    "reftable",
     "reftable/tables.list",
     "shallow",
 )
+"""All lie in those folders, which show when one of them comes to be."""
 _CONFIGURATIONS = ("config", "config.worktree")
 _MOST_REFS = 5000
 """Who has more of them in files of their own should pack them: to look at each takes its time."""
@@ -35,9 +35,6 @@ class UnknowableError(Exception):
     """What git would answer depends on more than is looked at."""
 
 
-_Facts = tuple[int, ...] | None
-
-
 @dataclass(frozen=True)
 class Fingerprint:
     """The files' identities and times of change, taken before git looked at them.
@@ -47,20 +44,25 @@ class Fingerprint:
     mode, and for a folder when something is made, renamed or removed in it.
     """
 
-    paths: tuple[str, ...]
-    facts: tuple[_Facts, ...]
-    folder: tuple[int, ...]
-    """The repository's own folder, apart from what git makes and removes in it for a moment."""
+    facts: tuple[tuple[str, int, int], ...]
+    """Path, time of change in nanoseconds, inode; what is not there has 0 and 0."""
     taken_at: int
 
     def is_current(self) -> bool:
         """Tell whether nothing has changed since."""
+        # Twenty times for each request: half as long as by Path and a function for each.
+        stat = os.stat
         try:
-            return self.folder == _folder_facts(self.paths[0]) and all(
-                _facts(path) == facts for path, facts in zip(self.paths[1:], self.facts, strict=True)
-            )
+            for path, changed_at, inode in self.facts:
+                if inode:
+                    status = stat(path)
+                    if status.st_ctime_ns != changed_at or status.st_ino != inode:
+                        return False
+                elif _is_there(path):
+                    return False
         except OSError:
             return False
+        return True
 
     @property
     def is_settled(self) -> bool:
@@ -69,14 +71,20 @@ class Fingerprint:
         A file that changes twice within a tick of the kernel's clock bears the same time after both: as
         git does with its index ("racy git"), what is so young is not relied upon.
         """
-        times = [facts[0] for facts in self.facts if facts]
-        is_coarse = not any(moment % 1_000_000_000 for moment in times)
-        tick = _COARSE_TICK_NANOSECONDS if is_coarse else _TICK_NANOSECONDS
-        return max(times) < self.taken_at - tick
+        return all(
+            changed_at < self.taken_at - _tick_of(changed_at)
+            for _, changed_at, inode in self.facts
+            if inode
+        )
 
     def shows_the_same(self, other: "Fingerprint") -> bool:
         """Tell whether another one found the same files, unchanged."""
-        return (self.folder, self.paths, self.facts) == (other.folder, other.paths, other.facts)
+        return self.facts == other.facts
+
+
+def _tick_of(changed_at: int) -> int:
+    is_coarse = changed_at % 1_000_000_000 == 0
+    return _COARSE_TICK_NANOSECONDS if is_coarse else _TICK_NANOSECONDS
 
 
 @dataclass(frozen=True)
@@ -87,10 +95,13 @@ class Installation:
     configurations: tuple[str, ...]
 
 
-def fingerprint_of(root: Path, directory: str, installation: Installation) -> Fingerprint:
+def fingerprint_of(
+    root: Path, directory: str, before: Sequence[str], installation: Installation
+) -> Fingerprint:
     """Look at the Git directory below `root`, the folders above it, and git itself.
 
-    Raises UnknowableError where that does not tell all, OSError where it can't be looked at.
+    `before` are those that the same name would lead to first, if they were repositories. Raises
+    UnknowableError where that does not tell all, OSError where it can't be looked at.
     """
     repository = root / directory
     taken_at = time.time_ns()
@@ -98,35 +109,32 @@ def fingerprint_of(root: Path, directory: str, installation: Installation) -> Fi
         *(str(repository / name) for name in _CONFIGURATIONS),
         *installation.configurations,
     ]
-    paths = (
-        str(repository),
+    there = [
         # Which folder a name leads to is seen in those above it: see `git_directory`.
         *(str(root / parent) for parent in Path(directory).parents),
-        *(str(repository / name) for name in _FILES),
+        *(str(repository / name) for name in (*_FOLDERS, *_FILES)),
         *_refs(str(repository / "refs")),
-        *configurations,
         *installation.programs,
-    )
-    fingerprint = Fingerprint(
-        paths, tuple(_facts(path) for path in paths[1:]), _folder_facts(paths[0]), taken_at
-    )
+    ]
+    # The folders of these are not looked at: one of them, as /etc, may change all the time.
+    perhaps = [*(str(root / name) for name in before), *installation.configurations]
+    facts = [*filter(None, map(_facts_of, there)), *(_facts_of(p) or (p, 0, 0) for p in perhaps)]
     if (repository / "HEAD").is_symlink() or (repository / "commondir").exists():
         raise UnknowableError
     _check_configurations(configurations)
-    return fingerprint
+    return Fingerprint(tuple(facts), taken_at)
 
 
-def _facts(path: str) -> _Facts:
+def _facts_of(path: str) -> tuple[str, int, int] | None:
     try:
-        status = os.stat(path)  # noqa: PTH116 - twenty times for each request, half as long as Path's
+        status = os.stat(path)  # noqa: PTH116 - as in Fingerprint.is_current
     except (FileNotFoundError, NotADirectoryError):
         return None
-    return status.st_ctime_ns, status.st_ino, status.st_dev
+    return path, status.st_ctime_ns, status.st_ino
 
 
-def _folder_facts(path: str) -> tuple[int, ...]:
-    status = os.stat(path)  # noqa: PTH116 - as above
-    return status.st_ino, status.st_dev, status.st_mode, status.st_uid
+def _is_there(path: str) -> bool:
+    return _facts_of(path) is not None
 
 
 def _refs(folder: str) -> list[str]:

@@ -34,7 +34,7 @@ from gitpat_proxy.backends.git_process import GitProcess
 from gitpat_proxy.backends.hooks import HookWatch
 from gitpat_proxy.config.model import Config
 from gitpat_proxy.git.body import whole_content
-from gitpat_proxy.git.fetch import asks_for_refs
+from gitpat_proxy.git.fetch import asks_for_objects, asks_for_refs
 from gitpat_proxy.git.operation import Kind, Operation, Service, repository_name
 from gitpat_proxy.git.pktline import pkt_line
 
@@ -69,9 +69,9 @@ class HttpBackend:
     async def serve(self, call: Call, on_taken: Callable[[], None]) -> AsyncIterator[Answer]:
         """See Backend.serve."""
         production = self._production(call)
-        async with production.used():
+        async with production.used() as pieces:
             production.output.when_taken(on_taken)
-            yield Answer(production.headers, production.output.pieces())
+            yield Answer(production.headers, pieces)
 
     def _production(self, call: Call) -> Production:
         """Return what gives the answer already, or begin to make it."""
@@ -84,7 +84,9 @@ class HttpBackend:
         production = Production(self._answers.spool)
         if question and self._answers.keeps(question):
             with suppress(UnknowableError, OSError):
-                fingerprint = fingerprint_of(self._root, repository, self._installation)
+                candidates = candidates_of(call.path)
+                before = candidates[: candidates.index(repository)]
+                fingerprint = fingerprint_of(self._root, repository, before, self._installation)
                 self._answers.offer(name, fingerprint, question, production)
         making = production.start(self._make(production, call, repository, question))
         self._making.add(making)
@@ -92,7 +94,8 @@ class HttpBackend:
         return production
 
     def _name(self, call: Call) -> str:
-        return f"{self._root}/{repository_name(call.path)}"
+        """Return what no other backend calls a repository, also where its folder lies in this one's."""
+        return f"{self._root}//{repository_name(call.path)}"
 
     async def _make(
         self, production: Production, call: Call, repository: str, question: Question | None
@@ -111,7 +114,9 @@ class HttpBackend:
                 output.end(AnswerCutError(_end(code)) if code < 0 else None)
                 if question:
                     await process.last_words()
-                    production.is_good = code == 0 and not process.has_complained
+                    # `transfer.advertiseSID`: for one client alone (gitprotocol-v2, "session-id").
+                    says_who_asks = b"session-id=" in output.head
+                    production.is_good = not (code or process.has_complained or says_who_asks)
         except TimeoutError:
             output.end(AnswerCutError("git stopped in the middle of its answer"))
         except Exception as error:
@@ -233,29 +238,36 @@ def question_of(call: Call) -> Question | None:
     if operation.service is not Service.UPLOAD_PACK or call.whole_body is None:
         return None
     content = whole_content(call.whole_body, call.headers.get("content-encoding", ""))
-    if content is None:
+    is_about_refs = operation.kind is Kind.ADVERTISEMENT
+    if content and not is_about_refs:
+        is_about_refs = asks_for_refs(content)
+    if content is None or not (is_about_refs or asks_for_objects(content)):
         return None
     return Question(
-        operation.endpoint,
-        operation.query,
-        protocol_of(call.headers),
-        content,
-        operation.kind is Kind.ADVERTISEMENT or asks_for_refs(content),
+        operation.endpoint, operation.query, protocol_of(call.headers), content, is_about_refs
     )
+
+
+def candidates_of(path: tuple[str, ...]) -> list[str]:
+    """Return the places, relative to the root, of which the first that is a repository is meant.
+
+    `name` and `name.git` have the same ones, so that both are always the same repository.
+    """
+    name = repository_name(path)
+    return [f"{name}.git", name, f"{name}/.git"]
 
 
 def git_directory(root: Path, path: tuple[str, ...]) -> str | None:
     """Return the Git directory, relative to `root`, of the repository asked for; None: there is none.
 
-    `name` and `name.git` both find `name.git`, `name` or `name/.git`, in this order, so that both
-    are always the same one. What lies inside of another repository or its work tree is not there:
-    who may push that one could make it, hooks and all.
+    What lies inside of another repository or its work tree is not there: who may push that one could
+    make it, hooks and all.
     """
     name = repository_name(path)
     try:
         if any(_belongs_to_repository(root / parent) for parent in Path(name).parents[:-1]):
             return None
-        for candidate in (f"{name}.git", name, f"{name}/.git"):
+        for candidate in candidates_of(path):
             if _is_git_directory(root / candidate, root):
                 return candidate
     except OSError as error:

@@ -1,7 +1,8 @@
 """What git answers, taken off its hands as it comes, for as many clients as want it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from typing import BinaryIO, Protocol
 
 import structlog
@@ -99,26 +100,34 @@ class Output:
             self._error = error
             self._change()
 
-    async def pieces(self) -> AsyncIterator[Piece]:
-        """Yield it from its beginning, as it comes; raises AnswerCutError where it is not whole."""
-        reader, position = object(), 0
+    @contextmanager
+    def read(self) -> Iterator[AsyncIterator[Piece]]:
+        """Give it from its beginning, as it comes, as long as the block runs: nothing passes by unread.
+
+        Where it is not whole AnswerCutError is raised at its end.
+        """
+        reader = object()
+        self._positions[reader] = 0
         try:
-            while True:
-                self._positions[reader] = position
-                if self._passed_on:
-                    self._change()
-                if piece := self._piece_at(position):
-                    yield piece
-                    position += len(piece)
-                elif not self.is_over:
-                    await self._changed.wait()
-                elif self._error:
-                    raise self._error
-                else:
-                    return
+            yield self._pieces(reader)
         finally:
             del self._positions[reader]
             self._change()
+
+    async def _pieces(self, reader: object) -> AsyncIterator[Piece]:
+        while True:
+            position = self._positions[reader]
+            if piece := self._piece_at(position):
+                yield piece
+                self._positions[reader] = position + len(piece)
+                if self._passed_on:
+                    self._change()
+            elif not self.is_over:
+                await self._changed.wait()
+            elif self._error:
+                raise self._error
+            else:
+                return
 
     def close(self) -> None:
         """Leave no file; may be called again."""

@@ -20,6 +20,14 @@ def asks_for_refs(content: bytes) -> bool:
     return _LS_REFS.match(content) is not None
 
 
+_OBJECTS = re.compile(rb"[0-9a-f]{4}(?:command=fetch\n?0|want [0-9a-f]{40})")
+
+
+def asks_for_objects(content: bytes) -> bool:
+    """Tell whether a request to upload-pack is one for a pack, in whatever version of the protocol."""
+    return _OBJECTS.match(content) is not None
+
+
 class FetchRequestReader:
     """Reads what the client says: does it want objects, and has it any already.
 

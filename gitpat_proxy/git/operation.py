@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 
@@ -116,11 +117,12 @@ def typed_repository(text: str | None) -> str | None:
     return repository_name(tuple((text or "").strip("/ ").split("/"))) or None
 
 
+@lru_cache(maxsize=512)
 def operation_of(method: str, raw_path: str, raw_query: str) -> Operation:
     """Read a request's method, percent-encoded path and query string.
 
     Raises NotGitError where Git uses no such address, MethodNotAllowedError where it uses another
-    method there. Nothing is looked up: the answer depends on these three alone.
+    method there. Nothing is looked up: the answer depends on these three alone, and is remembered.
     """
     path = "/".join(_segments(raw_path))
     allowed, match, kind = _endpoint_of(path)

@@ -46,10 +46,11 @@ class Source:
 
 async def taken(output: Output, pauses: Sequence[int] = ()) -> bytes:
     got, left = [], iter(pauses)
-    async for piece in output.pieces():
-        got.append(bytes_of(piece))
-        for _ in range(next(left, 0)):
-            await asyncio.sleep(0)
+    with output.read() as pieces:
+        async for piece in pieces:
+            got.append(bytes_of(piece))
+            for _ in range(next(left, 0)):
+                await asyncio.sleep(0)
     return b"".join(got)
 
 
@@ -64,12 +65,12 @@ async def fill(output: Output, source: Source) -> None:
 
 async def test_a_client_that_stops_does_not_hold_the_source(tmp_path: Path) -> None:
     output, source = Output(spool_of(tmp_path)), Source(LONG)
-    pieces = output.pieces()
-    filling = asyncio.create_task(fill(output, source))
-    first = bytes_of(await anext(pieces))
-    await filling
-    assert not source.left
-    assert first + b"".join([bytes_of(piece) async for piece in pieces]) == LONG
+    with output.read() as pieces:
+        filling = asyncio.create_task(fill(output, source))
+        first = bytes_of(await anext(pieces))
+        await filling
+        assert not source.left
+        assert first + b"".join([bytes_of(piece) async for piece in pieces]) == LONG
     assert not has_files(tmp_path)
     output.close()
 
@@ -85,17 +86,14 @@ async def test_what_is_short_costs_no_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("size", [1, 100_000, 2_000_000])
 async def test_without_space_the_source_waits_for_the_slowest(tmp_path: Path, size: int) -> None:
     output, source = Output(spool_of(tmp_path, size)), Source(LONG)
-    slow = output.pieces()
-    first = asyncio.ensure_future(anext(slow))
-    quick = asyncio.create_task(taken(output))
-    filling = asyncio.create_task(fill(output, source))
-    got = bytes_of(await first)
-    for _ in range(1000):
-        await asyncio.sleep(0)
-    assert source.left
-    assert not output.can_be_joined
-    got += b"".join([bytes_of(piece) async for piece in slow])
-    assert got == LONG == await quick
+    with output.read() as slow:
+        quick = asyncio.create_task(taken(output))
+        filling = asyncio.create_task(fill(output, source))
+        for _ in range(1000):
+            await asyncio.sleep(0)
+        assert source.left
+        assert not output.can_be_joined
+        assert b"".join([bytes_of(piece) async for piece in slow]) == LONG == await quick
     await filling
     output.close()
 
@@ -138,12 +136,10 @@ async def test_all_space_is_given_back(tmp_path: Path) -> None:
 
 async def test_who_leaves_does_not_hold_the_others(tmp_path: Path) -> None:
     output = Output(spool_of(tmp_path, 1))
-    leaving = output.pieces()
-    asking = asyncio.ensure_future(anext(leaving))
     staying = asyncio.create_task(taken(output))
     filling = asyncio.create_task(fill(output, Source(LONG)))
-    await asking
-    await leaving.aclose()
+    with output.read() as leaving:
+        await anext(leaving)
     assert await staying == LONG
     await filling
     output.close()
@@ -154,11 +150,12 @@ async def test_an_end_too_early_is_told_to_all_after_what_there_was(tmp_path: Pa
     await output.fill(Source(LONG))
     output.end(AnswerCutError("ended by signal 9"))
     output.end()
-    pieces, size = output.pieces(), 0
-    while size < len(LONG):
-        size += len(await anext(pieces))
-    with pytest.raises(AnswerCutError, match="signal 9"):
-        await anext(pieces)
+    with output.read() as pieces:
+        size = 0
+        while size < len(LONG):
+            size += len(await anext(pieces))
+        with pytest.raises(AnswerCutError, match="signal 9"):
+            await anext(pieces)
     assert not output.can_be_joined
     output.close()
 
@@ -176,7 +173,8 @@ async def test_the_end_of_the_source_is_told_at_once(tmp_path: Path) -> None:
 async def test_the_first_part_of_a_file_is_short_and_none_is_long(tmp_path: Path) -> None:
     output = Output(spool_of(tmp_path))
     await fill(output, Source(LONG))
-    parts = [piece async for piece in output.pieces() if isinstance(piece, FilePart)]
+    with output.read() as pieces:
+        parts = [piece async for piece in pieces if isinstance(piece, FilePart)]
     assert parts[0].size == 64 * 1024
     assert max(part.size for part in parts) == 1024 * 1024
     output.close()

@@ -296,15 +296,20 @@ class Exchange:
             return None
         return web.Response(body=told, headers=headers | {hdrs.CONTENT_TYPE: str(operation.answer_type)})
 
-    def give(self, answer: WholeAnswer) -> web.StreamResponse:
-        """Answer with what is there already."""
+    async def give(self, answer: WholeAnswer) -> web.StreamResponse:
+        """Answer with what is there already; raises ClientGoneError."""
         self._bytes_out = len(answer.body)
         if self._observer and self._observer.is_looking:
             self._observer.answered(answer.body)
-        response = web.Response(body=answer.body, headers=answer.headers)
+        response = self._response = web.Response(body=answer.body, headers=answer.headers)
         response.headers.update(self._own_headers)
+
+        async def send() -> None:
+            await response.prepare(self._request)
+            await response.write_eof()
+
+        await self._send(send, len(answer.body))
         self._complete = True
-        self._response = response
         return response
 
     async def relay(self, answer: Answer, keep: Callable[[], Awaitable[None]]) -> None:
@@ -349,19 +354,21 @@ class Exchange:
             await self._send(partial(response.write, piece), len(piece))
         elif self._request.get_extra_info("sslcontext"):
             for part in piece.split(_LARGEST_WRITE):
-                await self._send(partial(response.write, part.read()), part.size)
+                await self._send(partial(_write_part, response, part), part.size)
+                await asyncio.sleep(0)
         else:
             await self._send_file(response, piece)
 
     async def _send_file(self, response: web.StreamResponse, part: FilePart) -> None:
-        try:
-            sender = self._file_sender = self._file_sender or FileSender(self._request, response)
-            sender.begin(part)
-        except OSError:
-            self._cut()
-            return
-        while sender.left and not self._is_cut:
-            await self._send(sender.send_some)
+        async def begin() -> None:
+            self._file_sender = self._file_sender or FileSender(self._request, response)
+            self._file_sender.begin(part)
+
+        await self._send(begin)
+        while self._file_sender and self._file_sender.left and not self._is_cut:
+            await self._send(self._file_sender.send_some)
+            # A client that is quicker than the disk never has to be waited for: others have a turn.
+            await asyncio.sleep(0)
 
     async def _answer_in_spite_of(self, refusal: Refusal, answer: Answer) -> Answer:
         """Return git's answer if it did what was refused, else raise RefusedError.
@@ -415,8 +422,9 @@ class Exchange:
                 sent = await step()
             passed = sent if isinstance(sent, int) else size
             if not self._taking.is_kept(time.monotonic() - began, passed):
-                raise TimeoutError  # noqa: TRY301 - the same as if nothing had been taken
-        except (ConnectionError, TimeoutError) as error:
+                raise TimeoutError
+        except OSError as error:
+            # Whatever fails on the way to the client: a push must not end with it.
             if isinstance(error, TimeoutError):
                 self._too_slow = "the client took too little for too long"
             self._cut()
@@ -497,6 +505,10 @@ class Exchange:
             bytes_out=self._bytes_out,
             seconds=round(time.monotonic() - self._started, 4),
         )
+
+
+async def _write_part(response: web.StreamResponse, part: FilePart) -> None:
+    await response.write(part.read())
 
 
 async def _given(chunks: list[bytes]) -> AsyncIterator[bytes]:

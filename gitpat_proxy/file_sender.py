@@ -7,6 +7,9 @@ from aiohttp import hdrs, web
 
 from gitpat_proxy.backends.base import FilePart
 
+_MOST_AT_ONCE = 256 * 1024
+"""What is not in the page cache any more is waited for here, on the event loop."""
+
 
 class FileSender:
     """Sends parts of files as parts of one response that has begun, on a connection without TLS.
@@ -61,7 +64,8 @@ class FileSender:
         if self._connection is None or self._part is None or self._transport.is_closing():
             raise ConnectionResetError
         offset = self._part.offset + self._part.size - self.left
-        sent = os.sendfile(self._connection, self._part.descriptor, offset, self.left)
+        size = min(self.left, _MOST_AT_ONCE)
+        sent = os.sendfile(self._connection, self._part.descriptor, offset, size)
         if not sent:
             raise ConnectionResetError("the file has become shorter")
         return sent

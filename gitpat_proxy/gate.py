@@ -124,7 +124,7 @@ class Gate:
                     await exchange.receive_beginning()
                 call = _call(request, exchange, path)
                 if whole := backend.at_hand(call):
-                    return exchange.give(whole)
+                    return await exchange.give(whole)
                 async with self._admission.place(exchange.token.id, address) as place:
                     exchange.must_go_on()
                     async with backend.serve(call, place.release) as answer:

@@ -14,8 +14,8 @@ from gitpat_proxy.config.model import Config
 
 _MOST_LARGE = 500
 """So many with objects, or with a file, which takes a descriptor each, are kept."""
-_OVERHEAD = 2048
-"""What a short answer takes besides its bytes, about."""
+_BYTES_PER_FACT = 300
+"""What each file that a short answer depends on takes, about: more than all else besides its bytes."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,8 @@ class Question:
     endpoint: str
     query: str
     protocol: str
-    content: bytes
+    digest: bytes
+    """Of the body's content, which may be long (SHA-256)."""
     is_about_refs: bool
 
 
@@ -57,10 +58,12 @@ class Production:
         self.headers = headers
         self._begun.set_result(None)
 
-    def fail(self, error: Exception) -> None:
-        """Say why there is none; where it has begun that is too late."""
-        if not self._begun.done():
-            self._begun.set_exception(error)
+    def fail(self, error: Exception) -> bool:
+        """Say why there is none; return False where it has begun: that is too late."""
+        if self._begun.done():
+            return False
+        self._begun.set_exception(error)
+        return True
 
     @asynccontextmanager
     async def used(self) -> AsyncIterator[AsyncIterator[Piece]]:
@@ -159,7 +162,8 @@ class Answers:
             self._forget(name, question, production)
             return
         is_small = question.is_about_refs and output.is_in_memory
-        taken = _OVERHEAD + len(output.head) + len(question.content)
+        facts = len(self._known[name].fingerprint.facts)
+        taken = len(output.head) + _BYTES_PER_FACT * facts
         size = self._sizes[name, question] = taken if is_small else 0
         self._taken += size
         self._large += not size

@@ -23,7 +23,7 @@ _FILES = (
 )
 """All lie in those folders, which show when one of them comes to be."""
 _CONFIGURATIONS = ("config", "config.worktree")
-_MOST_REFS = 5000
+_MOST_REFS = 1000
 """Who has more of them in files of their own should pack them: to look at each takes its time."""
 _TICK_NANOSECONDS = 50_000_000
 """How long two changes may bear the same time: the kernel's clock for files moves 100 times a second."""
@@ -146,10 +146,10 @@ def _refs(folder: str) -> list[str]:
                 if entry.is_symlink():
                     raise UnknowableError
                 found.append(entry.path)
+                if len(found) > _MOST_REFS:
+                    raise UnknowableError
                 if entry.is_dir():
                     folders.append(entry.path)
-        if len(found) > _MOST_REFS:
-            raise UnknowableError
     return found
 
 

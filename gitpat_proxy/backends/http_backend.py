@@ -6,6 +6,7 @@ import os
 import subprocess
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from hashlib import sha256
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -61,7 +62,7 @@ class HttpBackend:
         """See Backend.at_hand."""
         question = question_of(call)
         production = question and self._answers.find(self._name(call), question)
-        if not production or not (production.output.is_whole and production.output.is_in_memory):
+        if not production or not (production.is_good and production.output.is_in_memory):
             return None
         return WholeAnswer(production.headers, production.output.head)
 
@@ -120,8 +121,9 @@ class HttpBackend:
         except TimeoutError:
             output.end(AnswerCutError("git stopped in the middle of its answer"))
         except Exception as error:
-            # The outermost edge of the task: whoever waits for its answer gets it.
-            production.fail(error)
+            # The outermost edge of the task: whoever waits for its answer gets it, else the log.
+            if not production.fail(error):
+                _log.exception("failed", request=call.request_id)
             output.end(AnswerCutError(f"it failed: {error}"))
         finally:
             if question:
@@ -148,7 +150,12 @@ class HttpBackend:
             await process.last_words()
             raise
         finally:
-            await asyncio.shield(asyncio.create_task(process.end()))
+            ending = asyncio.create_task(process.end())
+            try:
+                await asyncio.shield(ending)
+            finally:
+                # Also where it is told to hurry: a git must not be left behind.
+                await asyncio.wait([ending])
 
     @asynccontextmanager
     async def _hooks_watched(self, process: GitProcess, call: Call) -> AsyncIterator[None]:
@@ -244,7 +251,11 @@ def question_of(call: Call) -> Question | None:
     if content is None or not (is_about_refs or asks_for_objects(content)):
         return None
     return Question(
-        operation.endpoint, operation.query, protocol_of(call.headers), content, is_about_refs
+        operation.endpoint,
+        operation.query,
+        protocol_of(call.headers),
+        sha256(content).digest(),
+        is_about_refs,
     )
 
 

@@ -240,8 +240,8 @@ class Tokens:
             found = store.by_digest_at_once(self._database.direct, digest)
         except NotAtOnceError:
             async with self._database.reading() as connection:
+                self._database.direct.open()
                 found = await store.by_digest(connection, digest)
-            self._database.direct.open()
         return found and (self._expiry.judged(found[0]), found[1])
 
     async def _create(

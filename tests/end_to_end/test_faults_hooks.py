@@ -90,7 +90,8 @@ def test_a_hook_fails(served: Served, failure: str) -> None:
     hook.write_text(text)
     outcome = served.try_push("refused")
     assert "! [remote rejected] HEAD -> refused (pre-receive hook declined)" in outcome.text
-    assert said in outcome.text + "".join(served.said())
+    # The log has a request's line when its answer is over, which the client may read before.
+    wait_until(lambda: said in outcome.text + "".join(served.said()), what="git's words")
     assert (said in outcome.text) == (failure in {"refuses", "broken"})
     assert served.push_outcomes() == ["ng"]
     assert "refused" not in served.refs()

@@ -382,7 +382,7 @@ def test_what_lies_outside_of_a_route_is_not_given_through_it(tmp_path: Path) ->
 def counted(tmp_path: Path) -> Iterator[tuple[Proxy, CountingGit]]:
     """A proxy that counts its gits, and has memory for four answers and no more."""
     gits = CountingGit(tmp_path / "counting")
-    with running(tmp_path / "proxy", gits.environment, ref_cache_bytes="12KiB") as proxy:
+    with running(tmp_path / "proxy", gits.environment, ref_cache_bytes="48KiB") as proxy:
         yield proxy, gits
 
 

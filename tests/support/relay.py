@@ -32,7 +32,12 @@ class StallingRelay:
             while True:
                 client, _ = self._server.accept()
                 self._connections.append(client)
-                proxy = socket.create_connection(("127.0.0.1", self._target))
+                try:
+                    proxy = socket.create_connection(("127.0.0.1", self._target))
+                except ConnectionRefusedError:
+                    # Who tries once more after the proxy has died must not wait here for ever.
+                    client.close()
+                    continue
                 self._connections.append(proxy)
                 self._start(self._pass_up, client, proxy)
                 self._start(self._pass_down, proxy, client)

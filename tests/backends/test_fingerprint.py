@@ -48,6 +48,7 @@ def repository(tmp_path: Path) -> Path:
     (tmp_path / "system").mkdir()
     (tmp_path / "system" / "gitconfig").write_text("")
     (tmp_path / "system" / "git-http-backend").write_text("")
+    # The kernel's clock for files can't be injected: its next tick is waited for.
     time.sleep(0.012)
     return path
 
@@ -264,7 +265,7 @@ def test_what_is_young_is_not_relied_upon(
 def test_it_settles_by_itself(repository: Path) -> None:
     (repository / "refs/heads/main").write_bytes(TWO)
     assert not look(repository).is_settled
-    time.sleep(0.06)
+    time.sleep(0.06)  # the kernel's clock, as above
     assert look(repository).is_settled
 
 
@@ -283,7 +284,7 @@ def test_whole_seconds_are_seen_beside_programs_on_a_finer_file_system(
         return SimpleNamespace(**others | {"st_ctime_ns": whole})
 
     monkeypatch.setattr(os, "stat", stat)
-    time.sleep(1 - time.time() % 1 + 0.1)
+    time.sleep(1 - time.time() % 1 + 0.1)  # the kernel's clock, as above
     (repository / "refs/heads/main").write_bytes(TWO)
     time.sleep(0.2)
     before = look(repository)

@@ -65,54 +65,49 @@ def without_a_byte(database: Path) -> Iterator[None]:
 
 
 @contextmanager
-def no_database(database: Path) -> Iterator[None]:
+def replaced(database: Path, change: Callable[[Path], object]) -> Iterator[None]:
+    """Put a changed copy in its place, at once: one that serves must not use it half made."""
+    copy = database.with_name("copy")
+    with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(copy)) as target:
+        source.backup(target)
+    change(copy)
     aside(database)
-    database.write_text("no database, " * 1000)
+    copy.rename(database)
     yield
     put_back(database)
 
 
-def whole_copy(database: Path) -> Path:
-    """Put a copy in the database's place, as a backup has it."""
-    old = aside(database) / database.name
-    with closing(sqlite3.connect(old)) as source, closing(sqlite3.connect(database)) as copy:
-        source.backup(copy)
-    return database
+def with_statement(database: Path, statement: str) -> AbstractContextManager[None]:
+    def change(copy: Path) -> None:
+        with closing(sqlite3.connect(copy)) as connection, connection:
+            connection.execute(statement)
+
+    return replaced(database, change)
 
 
-@contextmanager
-def changed_copy(database: Path, statement: str) -> Iterator[None]:
-    with closing(sqlite3.connect(whole_copy(database))) as copy, copy:
-        copy.execute(statement)
-    yield
-    put_back(database)
+def no_database(database: Path) -> AbstractContextManager[None]:
+    return replaced(database, lambda copy: copy.write_text("no database, " * 1000))
 
 
 def of_a_newer_version(database: Path) -> AbstractContextManager[None]:
-    return changed_copy(database, "UPDATE alembic_version SET version_num = '0999'")
+    return with_statement(database, "UPDATE alembic_version SET version_num = '0999'")
 
 
 def of_no_version(database: Path) -> AbstractContextManager[None]:
-    return changed_copy(database, "DELETE FROM alembic_version")
+    return with_statement(database, "DELETE FROM alembic_version")
 
 
 def of_an_unknown_version(database: Path) -> AbstractContextManager[None]:
     """Older by its name, but none that there ever was."""
-    return changed_copy(database, "UPDATE alembic_version SET version_num = '0000x'")
+    return with_statement(database, "UPDATE alembic_version SET version_num = '0000x'")
 
 
-@contextmanager
-def a_copy_to_read(database: Path) -> Iterator[None]:
-    whole_copy(database).chmod(0o400)
-    yield
-    put_back(database)
+def a_copy_to_read(database: Path) -> AbstractContextManager[None]:
+    return replaced(database, lambda copy: copy.chmod(0o400))
 
 
-@contextmanager
-def cut_short(database: Path) -> Iterator[None]:
-    os.truncate(whole_copy(database), 3 * PAGE)
-    yield
-    put_back(database)
+def cut_short(database: Path) -> AbstractContextManager[None]:
+    return replaced(database, lambda copy: os.truncate(copy, 3 * PAGE))
 
 
 @contextmanager

@@ -7,6 +7,8 @@ from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network
 from typing import TypeAlias
 
+from gitpat_proxy.access.refs import RefRule
+
 Clock: TypeAlias = Callable[[], datetime]
 Network: TypeAlias = IPv4Network | IPv6Network
 
@@ -73,7 +75,15 @@ class Token:
     hint: str
     name: str = ""
     scopes: frozenset[str] = frozenset()
+    repositories: tuple[str, ...] | None = None
+    """Patterns as `access.patterns.RepositoryPatterns` takes them."""
+    refs: tuple[RefRule, ...] | None = None
     addresses: tuple[Network, ...] | None = None
+    uses: int | None = None
+    """After so many operations it ends."""
+    uses_left: int | None = None
+    parent: "Token | None" = None
+    """The token that it was derived from: it never does more than that one, nor outlives it."""
     not_before: datetime | None = None
     expires_at: datetime | None = None
     last_used_at: datetime | None = None

@@ -1,24 +1,44 @@
 """May this token, of this account, from this address, do this: the one place that decides."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
 from gitpat_proxy.access.address import Address
 from gitpat_proxy.access.model import Account, Status, Token
+from gitpat_proxy.access.patterns import repository_patterns
+from gitpat_proxy.access.refs import RefRule, Verb, first_match
 from gitpat_proxy.access.refusal import Code, Refusal, refuse
+from gitpat_proxy.access.rules import AccessRule
 from gitpat_proxy.access.scopes import granted_by
 from gitpat_proxy.git.operation import Operation
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """All that a decision rests on. `address` is None where a Unix socket brings no client's."""
+    """All that a decision rests on. `address` is None where a Unix socket brings no client's.
+
+    `rules` are those that hold for the account; None: nothing limits what accounts may do.
+    """
 
     operation: Operation
     token: Token
     account: Account
     address: Address | None
     now: datetime
+    rules: tuple[AccessRule, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Check:
+    """One step of a decision: what was looked at, by which rule, and the refusal if it said no.
+
+    `rule` names the token's field, or where in the configuration the rule stands.
+    """
+
+    what: str
+    rule: str
+    refusal: Refusal | None = None
 
 
 def decide(attempt: Attempt, missing_scope_status: int = 401) -> Refusal | None:
@@ -27,25 +47,89 @@ def decide(attempt: Attempt, missing_scope_status: int = 401) -> Refusal | None:
     The order is that of what the person should learn first: what no change of the token's scopes
     would help against comes before them.
     """
-    return decide_admission(
-        attempt.token, attempt.account, attempt.address, attempt.now
-    ) or _refusal_by_scope(attempt, missing_scope_status)
+    return _first_refusal(checks(attempt, missing_scope_status))
+
+
+def checks(attempt: Attempt, missing_scope_status: int = 401) -> Iterator[Check]:
+    """Yield all that is looked at, in its order; the first refusal is what holds."""
+    token = attempt.token
+    yield from _checks_of_admission(token, attempt.account, attempt.address, attempt.now)
+    for each in lineage(token):
+        yield _check_of_scope(attempt, each, missing_scope_status)
+    for each in lineage(token):
+        if each.repositories is not None:
+            yield _check_of_repository(attempt, each)
+    if attempt.rules is not None:
+        yield from _checks_of_account(attempt, attempt.rules)
+
+
+def ref_checks(attempt: Attempt, ref: str, verb: Verb) -> Iterator[Check]:
+    """Yield what is looked at for one ref of a push that `checks` permits.
+
+    `verb` is what its command does; an update that may turn out to be no fast-forward is asked about
+    twice, as `update` and as `force`.
+    """
+    for each in lineage(attempt.token):
+        if each.refs is not None:
+            rule = first_match(each.refs, ref)
+            yield _check_of_ref(f'token "{each.name}"', _field(each, "refs", rule), rule, ref, verb)
+    if attempt.rules is None:
+        return
+    found = [(entry, first_match(entry.refs or (), ref)) for entry in _rules_for(attempt)]
+    giving = [(e, match) for e, match in found if e.refs is None or (match and verb in match.verbs)]
+    place = "no rule"
+    for entry, match in (giving or found)[:1]:
+        place = f"{entry.place}, refs" + (f": {match}" if match else "")
+    refusal = None if giving else _ref_refusal(f"account {attempt.account.name}", ref, verb)
+    yield Check(f"{verb} {ref}", place, refusal)
+
+
+def limits_refs(attempt: Attempt) -> bool:
+    """Tell whether any rule limits which refs the attempt may change, or how."""
+    if any(token.refs is not None for token in lineage(attempt.token)):
+        return True
+    return attempt.rules is not None and all(r.refs is not None for r in _rules_for(attempt))
 
 
 def decide_admission(
     token: Token, account: Account, address: Address | None, now: datetime
 ) -> Refusal | None:
     """Return why the token opens nothing at all from there at that time, None if it may."""
-    return decide_alive(token, account, now) or _refusal_by_address(token, address)
+    return _first_refusal(_checks_of_admission(token, account, address, now))
 
 
 def decide_alive(token: Token, account: Account, now: datetime) -> Refusal | None:
     """Return why the token opens nothing at all at that time, None if it may open something."""
-    if refusal := _refusal_by_state(token, now):
-        return refusal
+    return _first_refusal(_checks_of_life(token, account, now))
+
+
+def lineage(token: Token) -> Iterator[Token]:
+    """Yield the token, the one it was derived from, and so on: what holds is what all of them allow."""
+    each: Token | None = token
+    while each is not None:
+        yield each
+        each = each.parent
+
+
+def _first_refusal(checked: Iterator[Check]) -> Refusal | None:
+    return next((check.refusal for check in checked if check.refusal), None)
+
+
+def _checks_of_admission(
+    token: Token, account: Account, address: Address | None, now: datetime
+) -> Iterator[Check]:
+    yield from _checks_of_life(token, account, now)
+    for each in lineage(token):
+        yield Check("address", _field(each, "addresses"), _refusal_by_address(each, address))
+
+
+def _checks_of_life(token: Token, account: Account, now: datetime) -> Iterator[Check]:
+    for each in lineage(token):
+        yield Check("life", _field(each, "status"), _refusal_by_state(each, now))
+    refusal = None
     if account.disabled_at is not None:
-        return refuse(Code.ACCOUNT_DISABLED, account=account.name, token=token.label)
-    return None
+        refusal = refuse(Code.ACCOUNT_DISABLED, account=account.name, token=token.label)
+    yield Check("account", f"account {account.name}, disabled_at", refusal)
 
 
 def _refusal_by_state(token: Token, now: datetime) -> Refusal | None:
@@ -70,19 +154,75 @@ def _refusal_by_address(token: Token, address: Address | None) -> Refusal | None
     return refuse(Code.ADDRESS_DENIED, token=token.label, address=address or "of a local socket")
 
 
-def _refusal_by_scope(attempt: Attempt, missing_scope_status: int) -> Refusal | None:
-    operation, token = attempt.operation, attempt.token
-    if operation.scope in granted_by(token.scopes):
-        return None
-    return refuse(
-        Code.SCOPE_MISSING,
-        status=missing_scope_status,
-        token=token.label,
-        token_id=token.id,
-        scopes=", ".join(sorted(token.scopes)),
-        service=operation.service or "the dumb protocol",
-        needed=operation.scope,
+def _check_of_scope(attempt: Attempt, token: Token, missing_scope_status: int) -> Check:
+    operation = attempt.operation
+    refusal = None
+    if operation.scope not in granted_by(token.scopes):
+        refusal = refuse(
+            Code.SCOPE_MISSING,
+            status=missing_scope_status,
+            token=token.label,
+            token_id=token.id,
+            scopes=", ".join(sorted(token.scopes)),
+            service=operation.service or "the dumb protocol",
+            needed=operation.scope,
+        )
+    return Check(f"scope {operation.scope}", _field(token, "scopes"), refusal)
+
+
+def _check_of_repository(attempt: Attempt, token: Token) -> Check:
+    name = attempt.operation.repository
+    deciding = repository_patterns(token.repositories or ()).deciding(name)
+    is_meant = deciding is not None and not deciding.startswith("!")
+    return Check(
+        f"repository {name}",
+        _field(token, "repositories", deciding),
+        None if is_meant else refuse(Code.REPOSITORY_NOT_FOUND, repository=name),
     )
+
+
+def _checks_of_account(attempt: Attempt, rules: tuple[AccessRule, ...]) -> Iterator[Check]:
+    operation, name = attempt.operation, attempt.account.name
+    within = [rule for rule in rules if rule.repositories.include(operation.repository)]
+    place = within[0].place if within else "no rule"
+    refusal = None
+    if not within:
+        refusal = refuse(Code.REPOSITORY_NOT_FOUND, repository=operation.repository)
+    yield Check(f"repository {operation.repository}", place, refusal)
+    giving = [rule for rule in within if operation.scope in granted_by({rule.allow})]
+    if within and not giving:
+        refusal = refuse(
+            Code.ACCESS_DENIED,
+            account=name,
+            repository=operation.repository,
+            service=operation.service,
+            needed=operation.scope,
+        )
+    place = giving[0].place if giving else place
+    yield Check(f"{operation.scope} for the account {name}", place, refusal)
+
+
+def _rules_for(attempt: Attempt) -> list[AccessRule]:
+    """Return those of the account's rules that let it push to the repository."""
+    name = attempt.operation.repository
+    return [
+        rule
+        for rule in attempt.rules or ()
+        if rule.repositories.include(name) and "code:write" in granted_by({rule.allow})
+    ]
+
+
+def _check_of_ref(who: str, place: str, rule: RefRule | None, ref: str, verb: Verb) -> Check:
+    is_allowed = rule is not None and verb in rule.verbs
+    return Check(f"{verb} {ref}", place, None if is_allowed else _ref_refusal(who, ref, verb))
+
+
+def _ref_refusal(who: str, ref: str, verb: Verb) -> Refusal:
+    return refuse(Code.REF_DENIED, who=who, verb=verb, ref=ref)
+
+
+def _field(token: Token, field: str, value: object = None) -> str:
+    return f"token {token.id}, {field}" + (f": {value}" if value is not None else "")
 
 
 def _time(moment: datetime | None) -> str:

@@ -13,10 +13,13 @@ class Code(StrEnum):
     TOKEN_EXPIRED = "token_expired"
     TOKEN_REVOKED = "token_revoked"
     TOKEN_NOT_YET_VALID = "token_not_yet_valid"
+    TOKEN_USED_UP = "token_used_up"
     ACCOUNT_DISABLED = "account_disabled"
     ADDRESS_DENIED = "address_denied"
     SCOPE_MISSING = "scope_missing"
     REPOSITORY_NOT_FOUND = "repository_not_found"
+    ACCESS_DENIED = "access_denied"
+    REF_DENIED = "ref_denied"
     DUMB_PROTOCOL_OFF = "dumb_protocol_off"
     SERVICE_OFF = "service_off"
     THROTTLED = "throttled"
@@ -80,6 +83,7 @@ _TABLE: dict[Code, tuple[int, str]] = {
     Code.TOKEN_EXPIRED: (401, "The token {token} expired on {date}."),
     Code.TOKEN_REVOKED: (401, "The token {token} was revoked on {date}{reason}."),
     Code.TOKEN_NOT_YET_VALID: (401, "The token {token} is valid from {date} on."),
+    Code.TOKEN_USED_UP: (401, "The token {token} has been used as often as it may: {uses} times."),
     Code.ACCOUNT_DISABLED: (
         401,
         "The account {account}, which owns the token {token}, is disabled.",
@@ -93,6 +97,11 @@ _TABLE: dict[Code, tuple[int, str]] = {
         404,
         "There is no repository {repository} that this token reaches.",
     ),
+    Code.ACCESS_DENIED: (
+        403,
+        "The account {account} may not do that in {repository}: {service} needs {needed}.",
+    ),
+    Code.REF_DENIED: (200, "{who} may not {verb} {ref}."),
     Code.DUMB_PROTOCOL_OFF: (
         404,
         "The dumb protocol is off here; use a client that speaks smart HTTP, as Git does since 1.6.6.",
@@ -134,6 +143,7 @@ _PAGES = {
     Code.TOKEN_EXPIRED: "/-/tokens/add",
     Code.TOKEN_REVOKED: "/-/tokens/add",
     Code.TOKEN_NOT_YET_VALID: "/-/tokens",
+    Code.TOKEN_USED_UP: "/-/tokens/add",
     Code.ADDRESS_DENIED: "/-/tokens",
     Code.SCOPE_MISSING: "/-/tokens/{token_id}/edit",
 }

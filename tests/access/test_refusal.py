@@ -12,6 +12,7 @@ FACTS: dict[Code, tuple[int, dict[str, object]]] = {
     Code.TOKEN_EXPIRED: (401, {"token": "<token>", "date": "<date>"}),
     Code.TOKEN_REVOKED: (401, {"token": "<token>", "date": "<date>", "reason": "<reason>"}),
     Code.TOKEN_NOT_YET_VALID: (401, {"token": "<token>", "date": "<date>"}),
+    Code.TOKEN_USED_UP: (401, {"token": "<token>", "uses": "<uses>"}),
     Code.ACCOUNT_DISABLED: (401, {"token": "<token>", "account": "<account>"}),
     Code.ADDRESS_DENIED: (401, {"token": "<token>", "address": "<address>"}),
     Code.SCOPE_MISSING: (
@@ -25,6 +26,16 @@ FACTS: dict[Code, tuple[int, dict[str, object]]] = {
         },
     ),
     Code.REPOSITORY_NOT_FOUND: (404, {"repository": "<repository>"}),
+    Code.ACCESS_DENIED: (
+        403,
+        {
+            "account": "<account>",
+            "repository": "<repository>",
+            "service": "<service>",
+            "needed": "<needed>",
+        },
+    ),
+    Code.REF_DENIED: (200, {"who": "<who>", "verb": "<verb>", "ref": "<ref>"}),
     Code.DUMB_PROTOCOL_OFF: (404, {}),
     Code.SERVICE_OFF: (403, {"repository": "<repository>", "service": "<service>"}),
     Code.THROTTLED: (429, {"address": "<address>", "retry_after": 17}),

@@ -1,0 +1,94 @@
+"""Patterns for the names of repositories and refs: `*` within a segment, `**` for whole segments."""
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+
+_LONGEST = 250
+_MOST_SEGMENTS = 100
+_ANY_SEGMENTS = "**"
+
+
+class Pattern:
+    """What names look like that are meant; all but the stars stands for itself.
+
+    `a/**` is all below `a`, `a/**/b` also `a/b`. A match takes time in proportion to the lengths of the
+    pattern and the name, whatever they are: both come from people who may want to keep us busy.
+    """
+
+    def __init__(self, text: str) -> None:
+        """Raise ValueError with a sentence."""
+        if not 1 <= len(text) <= _LONGEST:
+            raise ValueError(f"a pattern has 1 to {_LONGEST} characters")
+        segments = text.split("/")
+        if any(segment in {"", ".", ".."} for segment in segments) or not text.isprintable():
+            raise ValueError(f"{text!r} matches nothing: no name has an empty segment, . or ..")
+        if any(_ANY_SEGMENTS in segment and segment != _ANY_SEGMENTS for segment in segments):
+            raise ValueError(f"{text!r} has ** beside other characters; accepted: as team/**")
+        self._segments = [None if s == _ANY_SEGMENTS else _segment_of(s) for s in segments]
+
+    def matches(self, name: str) -> bool:
+        """Tell whether the whole name is as the pattern says."""
+        parts = name.split("/")
+        if len(parts) > _MOST_SEGMENTS:
+            return False
+        last = len(self._segments) - 1
+        # After how many segments of the name the pattern can have come as far as it was looked at.
+        places = {0}
+        for index, segment in enumerate(self._segments):
+            if segment is None:
+                # At the end it stands for what lies below, and not for the folder itself.
+                places = set(range(min(places) + (index == last), len(parts) + 1))
+            else:
+                places = {p + 1 for p in places if p < len(parts) and segment.fullmatch(parts[p])}
+            if not places:
+                return False
+        return len(parts) in places
+
+
+@lru_cache(maxsize=4096)
+def pattern_of(text: str) -> Pattern:
+    """Return the pattern, made once for all that have the same; raise ValueError with a sentence."""
+    return Pattern(text)
+
+
+def _segment_of(text: str) -> re.Pattern[str]:
+    """After fnmatch.translate: the first place that fits is taken for good, and nothing tried twice."""
+    first, *others = map(re.escape, text.split("*"))
+    if not others:
+        return re.compile(first)
+    *middle, last = others
+    return re.compile(f"(?s:{first}{''.join(f'(?>.*?{part})' for part in middle)}.*{last})")
+
+
+class RepositoryPatterns:
+    """Some patterns of which one includes a name and none excludes it (`!PATTERN`), in any order."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        """Raise ValueError with a sentence for what is no pattern, and where nothing is included."""
+        self.texts = tuple(dict.fromkeys(map(_canonical, texts)))
+        self._patterns = [(text, pattern_of(text.removeprefix("!"))) for text in self.texts]
+        if all(text.startswith("!") for text in self.texts):
+            raise ValueError("nothing is included; include something, if need be all with **")
+
+    def deciding(self, name: str) -> str | None:
+        """Return the pattern that decides about the repository; None: no pattern matches."""
+        matching = [text for text, pattern in self._patterns if pattern.matches(name)]
+        return next((text for text in matching if text.startswith("!")), next(iter(matching), None))
+
+    def include(self, name: str) -> bool:
+        """Tell whether the repository with this canonical name is meant."""
+        deciding = self.deciding(name)
+        return deciding is not None and not deciding.startswith("!")
+
+
+@lru_cache(maxsize=4096)
+def repository_patterns(texts: tuple[str, ...]) -> RepositoryPatterns:
+    """Return the patterns, made once for all tokens that have the same; raise ValueError."""
+    return RepositoryPatterns(texts)
+
+
+def _canonical(text: str) -> str:
+    """`repo` and `repo.git` are one repository, whose name has no slash before it."""
+    sign, name = ("!", text[1:]) if text.startswith("!") else ("", text)
+    return sign + name.removeprefix("/").removesuffix(".git")

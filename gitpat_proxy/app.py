@@ -27,6 +27,7 @@ from gitpat_proxy.services.sessions import Sessions
 from gitpat_proxy.services.sign_in import SignIn
 from gitpat_proxy.services.tokens import Tokens
 from gitpat_proxy.shared import Shared
+from gitpat_proxy.shortcut import Shortcut
 from gitpat_proxy.store.database import Database
 from gitpat_proxy.throttle import Throttle
 from gitpat_proxy.watch import Watch
@@ -39,6 +40,7 @@ from gitpat_proxy.web.pages.site import PageParts, add_pages
 from gitpat_proxy.web.visitor import Visitors
 
 GATE = web.AppKey("gate", Gate)
+SHORTCUT = web.AppKey("shortcut", Shortcut)
 
 
 def make_app(config: Config, database: Database, shared: Shared, clock: Clock) -> web.Application:
@@ -106,6 +108,7 @@ def _gate_between(parts: GateParts) -> Callable[[web.Application], AsyncIterator
         parts.recorder.start()
         watching = asyncio.create_task(parts.watch.run())
         app[GATE] = Gate(parts, routes)
+        app[SHORTCUT] = Shortcut(parts, routes)
         yield
         await app[GATE].close()
         watching.cancel()

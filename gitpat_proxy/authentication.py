@@ -1,7 +1,6 @@
 """Whose token comes with a request: the same for Git and for the API."""
 
-from aiohttp import hdrs
-from multidict import CIMultiDictProxy
+from collections.abc import Sequence
 
 from gitpat_proxy.access.address import Address
 from gitpat_proxy.access.model import Account, Token
@@ -20,18 +19,37 @@ class Authentication:
         self._throttle = throttle
 
     async def token_of(
-        self, headers: CIMultiDictProxy[str], address: Address | None
+        self, authorization: Sequence[str], address: Address | None
     ) -> tuple[Token, Account]:
-        """Return the token and its owner, whatever their state; raises RefusedError."""
-        try:
-            secret = secret_of(headers.getall(hdrs.AUTHORIZATION, ()))
-        except CredentialsMalformedError:
-            raise RefusedError(refuse(Code.CREDENTIALS_MALFORMED)) from None
-        if secret is None:
-            raise RefusedError(refuse(Code.CREDENTIALS_MISSING))
-        found = await self._tokens.find(secret)
+        """Return the token and its owner, whatever their state; raises RefusedError.
+
+        `authorization` are the values of all headers of that name.
+        """
+        secret = _secret(authorization)
+        return self._known(await self._tokens.find(secret), secret, address)
+
+    def token_at_once(
+        self, authorization: Sequence[str], address: Address | None
+    ) -> tuple[Token, Account]:
+        """Return what `token_of` would; raises NotAtOnceError where that has to wait."""
+        secret = _secret(authorization)
+        return self._known(self._tokens.find_at_once(secret), secret, address)
+
+    def _known(
+        self, found: tuple[Token, Account] | None, secret: str, address: Address | None
+    ) -> tuple[Token, Account]:
         if found is not None:
             return found
         if seconds := self._throttle.count_unknown(address, digest_of(secret)):
             raise RefusedError(refuse(Code.THROTTLED, address=address, retry_after=seconds))
         raise RefusedError(refuse(Code.TOKEN_UNKNOWN))
+
+
+def _secret(authorization: Sequence[str]) -> str:
+    try:
+        secret = secret_of(authorization)
+    except CredentialsMalformedError:
+        raise RefusedError(refuse(Code.CREDENTIALS_MALFORMED)) from None
+    if secret is None:
+        raise RefusedError(refuse(Code.CREDENTIALS_MISSING))
+    return secret

@@ -35,8 +35,14 @@ from gitpat_proxy.git.fetch import ArchiveObserver, FetchObserver
 from gitpat_proxy.git.operation import Kind, Operation, Service
 from gitpat_proxy.git.pktline import pkt_line
 from gitpat_proxy.git.push import PushObserver
-
-_CHALLENGE = 'Basic realm="Git, with a personal access token as the password", charset="UTF-8"'
+from gitpat_proxy.outcome import (
+    log_request,
+    own_headers,
+    protocol_version,
+    refusal_headers,
+    refusal_line,
+    refusal_text,
+)
 
 # git shows nothing of a refused POST's body, but what stands in an ERR packet (gitprotocol-pack).
 # 401 and 403 stay what they are: a credential helper acts on them.
@@ -49,13 +55,6 @@ _TOLD_IN_A_PACKET = frozenset(
         Code.UPSTREAM_TIMEOUT,
     }
 )
-
-# A file of a repository, or of an upstream, is nothing to show, let alone to run beside the pages.
-_FOR_BROWSERS = {
-    hdrs.CACHE_CONTROL: "no-store",
-    "Content-Security-Policy": "sandbox; default-src 'none'",
-    "X-Content-Type-Options": "nosniff",
-}
 
 _BEGINNING_BYTES = 64 * 1024
 _LARGEST_WRITE = 64 * 1024
@@ -252,8 +251,7 @@ class Exchange:
 
     @property
     def _own_headers(self) -> dict[str, str]:
-        ends = {"X-Token-Expires": self.token_ends} if self.token_ends else {}
-        return {"X-Request-Id": self.request_id} | _FOR_BROWSERS | ends
+        return own_headers(self.request_id, self.token_ends)
 
     def refuse(self, refusal: Refusal) -> web.StreamResponse:
         """Answer with a refusal, the one way in which all of them are told.
@@ -264,30 +262,21 @@ class Exchange:
         if self._response is not None:
             self._cut()
             return self._response
-        # A secret that somebody typed into the address would be in the repository's name.
-        text = without_secrets(f"{refusal.sentence} (request {self.request_id})")
-        headers = self._own_headers
-        if refusal.retry_after is not None:
-            headers[hdrs.RETRY_AFTER] = str(refusal.retry_after)
-        if refusal.allow:
-            headers[hdrs.ALLOW] = refusal.allow
-        if refusal.challenges:
-            headers[hdrs.WWW_AUTHENTICATE] = _CHALLENGE
-        response = self._packet(refusal, text, headers) or web.Response(
-            status=refusal.status, text=f"{text}\n{self._link(refusal)}", headers=headers
+        headers = self._own_headers | refusal_headers(refusal)
+        response = self._packet(refusal, headers) or web.Response(
+            status=refusal.status,
+            text=refusal_text(refusal, self.request_id, self._public_url),
+            headers=headers,
         )
         self._response = response
         return response
 
-    def _link(self, refusal: Refusal) -> str:
-        """Return the line that leads to the page where the person can do something about it."""
-        return f"Go to {self._public_url}{refusal.page}\n" if refusal.page else ""
-
-    def _packet(self, refusal: Refusal, text: str, headers: dict[str, str]) -> web.Response | None:
+    def _packet(self, refusal: Refusal, headers: dict[str, str]) -> web.Response | None:
         """Return an answer of which git shows the text; None where a status has to do."""
         operation, told = self.operation, None
         if operation is None or operation.kind is not Kind.RPC:
             return None
+        text = refusal_line(refusal, self.request_id)
         if refusal is self.body_refusal and isinstance(self._observer, PushObserver):
             told = self._observer.refusal(text)
         elif refusal.code in _TOLD_IN_A_PACKET and operation.service is Service.UPLOAD_PACK:
@@ -485,26 +474,20 @@ class Exchange:
 
     def log(self) -> None:
         """Write the request's one line."""
-        operation, token = self.operation, self.token
-        _log.info(
-            "request",
-            request=self.request_id,
-            address=self.address,
-            method=self._request.method,
-            account=token and token.account,
-            token=token and token.id,
-            repository=operation and operation.repository,
-            service=operation and operation.service,
-            kind=operation and operation.kind,
-            protocol=_protocol_version(self._request),
-            status=self._response.status if self._response else None,
-            code=self.refusal.code if self.refusal else None,
-            reason=self.refusal.sentence if self.refusal else self._too_slow,
-            complete=self._complete or (self.refusal is not None and not self._is_cut_off),
-            bytes_in=self._bytes_in,
-            bytes_out=self._bytes_out,
-            seconds=round(time.monotonic() - self._started, 4),
-        )
+        facts = {
+            "request": self.request_id,
+            "address": self.address,
+            "method": self._request.method,
+            "protocol": protocol_version(self._request.headers.get("Git-Protocol", "")),
+            "status": self._response.status if self._response else None,
+            "code": self.refusal.code if self.refusal else None,
+            "reason": self.refusal.sentence if self.refusal else self._too_slow,
+            "complete": self._complete or (self.refusal is not None and not self._is_cut_off),
+            "bytes_in": self._bytes_in,
+            "bytes_out": self._bytes_out,
+            "seconds": round(time.monotonic() - self._started, 4),
+        }
+        log_request(self.operation, self.token, facts)
 
 
 async def _write_part(response: web.StreamResponse, part: FilePart) -> None:
@@ -525,10 +508,3 @@ def _observer_of(
     if operation.service is Service.RECEIVE_PACK:
         return PushObserver(encoding, longest_list)
     return FetchObserver(encoding) if operation.service is Service.UPLOAD_PACK else ArchiveObserver()
-
-
-def _protocol_version(request: web.Request) -> int:
-    """Return what the client asks for (gitprotocol-v2, "HTTP Transport"); 0 if it does not say."""
-    words = request.headers.get("Git-Protocol", "").split(":")
-    versions = [word[-1] for word in words if word in {"version=1", "version=2"}]
-    return max(map(int, versions), default=0)

@@ -112,7 +112,8 @@ class Gate:
         try:
             _check_framing(request)
             operation = exchange.operation = _operation(request)
-            exchange.token, account = await self._authentication.token_of(request.headers, address)
+            authorization = request.headers.getall(hdrs.AUTHORIZATION, ())
+            exchange.token, account = await self._authentication.token_of(authorization, address)
             now = self._clock()
             self._permit(Attempt(operation, exchange.token, account, address, now))
             exchange.token_ends = ending_text(exchange.token, now)

@@ -1,6 +1,7 @@
 """From where a request comes, when others may have passed it on."""
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import TypeAlias
 
@@ -45,6 +46,7 @@ def address_text(address: Address | None) -> str:
     return str(address or "local socket")
 
 
+@lru_cache(maxsize=4096)
 def _address_of(text: str | None) -> Address | None:
     """An IPv4 client of an IPv6 socket is known by its IPv4 address."""
     try:

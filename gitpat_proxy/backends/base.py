@@ -18,18 +18,28 @@ class AnswerCutError(Exception):
 
 
 @dataclass(frozen=True)
-class Call:
-    """A permitted operation. `path` is the repository's address below the route.
+class Asked:
+    """What a permitted operation asks for. `path` is the repository's address below the route.
 
-    `body` raises BodyCutError where the client is gone; `whole_body` is all of it if it has arrived
-    already. `headers` are the client's, by lower-case name, and only those in FORWARDED_REQUEST_HEADERS.
+    `headers` are the client's, by lower-case name; `whole_body` is all of the body if it has arrived
+    already.
     """
 
     operation: Operation
     path: tuple[str, ...]
     headers: Mapping[str, str]
-    body: AsyncIterator[bytes]
     whole_body: bytes | None
+
+
+@dataclass(frozen=True)
+class Call(Asked):
+    """A permitted operation, with all that a backend needs for it.
+
+    `headers` are only those in FORWARDED_REQUEST_HEADERS. `body` raises BodyCutError where the client
+    is gone.
+    """
+
+    body: AsyncIterator[bytes]
     account: str
     token_id: str
     address: str
@@ -79,10 +89,14 @@ class Answer:
 
 @dataclass(frozen=True)
 class WholeAnswer:
-    """A short answer with status 200 that is there already."""
+    """A short answer with status 200 that is there already.
+
+    `is_about_refs`: there are no objects in it.
+    """
 
     headers: Mapping[str, str]
     body: bytes
+    is_about_refs: bool
 
 
 @dataclass(frozen=True)
@@ -97,7 +111,7 @@ class Finding:
 class Backend(Protocol):
     """Serves the repositories below a route."""
 
-    def at_hand(self, call: Call) -> WholeAnswer | None:
+    def at_hand(self, asked: Asked) -> WholeAnswer | None:
         """Return the answer if it is there already, the same that `serve` would give now."""
 
     def serve(self, call: Call, on_taken: Callable[[], None]) -> AbstractAsyncContextManager[Answer]:

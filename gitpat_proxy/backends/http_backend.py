@@ -17,6 +17,7 @@ from gitpat_proxy.backends.answers import Answers, Production, Question
 from gitpat_proxy.backends.base import (
     Answer,
     AnswerCutError,
+    Asked,
     Call,
     Finding,
     WholeAnswer,
@@ -58,13 +59,13 @@ class HttpBackend:
         self._installation = installation(self._program)
         self._making: set[asyncio.Task[None]] = set()
 
-    def at_hand(self, call: Call) -> WholeAnswer | None:
+    def at_hand(self, asked: Asked) -> WholeAnswer | None:
         """See Backend.at_hand."""
-        question = question_of(call)
-        production = question and self._answers.find(self._name(call), question)
-        if not production or not (production.is_good and production.output.is_in_memory):
+        question = question_of(asked)
+        production = question and self._answers.find(self._name(asked), question)
+        if not (question and production and production.is_good and production.output.is_in_memory):
             return None
-        return WholeAnswer(production.headers, production.output.head)
+        return WholeAnswer(production.headers, production.output.head, question.is_about_refs)
 
     @asynccontextmanager
     async def serve(self, call: Call, on_taken: Callable[[], None]) -> AsyncIterator[Answer]:
@@ -94,9 +95,9 @@ class HttpBackend:
         making.add_done_callback(self._making.discard)
         return production
 
-    def _name(self, call: Call) -> str:
+    def _name(self, asked: Asked) -> str:
         """Return what no other backend calls a repository, also where its folder lies in this one's."""
-        return f"{self._root}//{repository_name(call.path)}"
+        return f"{self._root}//{repository_name(asked.path)}"
 
     async def _make(
         self, production: Production, call: Call, repository: str, question: Question | None
@@ -236,15 +237,15 @@ def installation(program: str) -> Installation:
     return Installation((program, str(Path(program).with_name("git"))), (configuration,))
 
 
-def question_of(call: Call) -> Question | None:
-    """Return what the call asks, None where its answer may not be the same for another one like it.
+def question_of(asked: Asked) -> Question | None:
+    """Return what is asked, None where its answer may not be the same for another one like it.
 
     No push: it changes something, and its advertisement has what git makes anew each time.
     """
-    operation = call.operation
-    if operation.service is not Service.UPLOAD_PACK or call.whole_body is None:
+    operation = asked.operation
+    if operation.service is not Service.UPLOAD_PACK or asked.whole_body is None:
         return None
-    content = whole_content(call.whole_body, call.headers.get("content-encoding", ""))
+    content = whole_content(asked.whole_body, asked.headers.get("content-encoding", ""))
     is_about_refs = operation.kind is Kind.ADVERTISEMENT
     if content and not is_about_refs:
         is_about_refs = asks_for_refs(content)
@@ -253,7 +254,7 @@ def question_of(call: Call) -> Question | None:
     return Question(
         operation.endpoint,
         operation.query,
-        protocol_of(call.headers),
+        protocol_of(asked.headers),
         sha256(content).digest(),
         is_about_refs,
     )

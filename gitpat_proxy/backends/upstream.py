@@ -13,6 +13,7 @@ from gitpat_proxy.access.refusal import Code, Refusal, RefusedError, refuse
 from gitpat_proxy.backends.base import (
     Answer,
     AnswerCutError,
+    Asked,
     BodyCutError,
     Call,
     Finding,
@@ -51,7 +52,7 @@ class Upstream:
             ),
         )
 
-    def at_hand(self, call: Call) -> None:
+    def at_hand(self, asked: Asked) -> None:
         """Nothing is kept: what changes upstream can't be seen from here."""
 
     @asynccontextmanager

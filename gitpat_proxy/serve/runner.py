@@ -6,9 +6,11 @@ import structlog
 from aiohttp import hdrs, web
 
 from gitpat_proxy.access.model import Clock
-from gitpat_proxy.app import GATE, make_app
+from gitpat_proxy.app import GATE, SHORTCUT, make_app
 from gitpat_proxy.config.model import Config
+from gitpat_proxy.git.plain_request import PlainRequest
 from gitpat_proxy.shared import Shared
+from gitpat_proxy.shortcut import Shortcut
 from gitpat_proxy.store.database import Database
 
 _SHUTDOWN_SECONDS = 2.0
@@ -35,11 +37,43 @@ class _Connection(web.RequestHandler):
     It remembers its other end, which a client that leaves at once would take away with it.
     """
 
-    __slots__ = ("_peername",)
+    __slots__ = ("_is_between_requests", "_peername", "shortcut")
+
+    shortcut: Shortcut
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._peername = transport.get_extra_info("peername")
+        self._is_between_requests = True
         super().connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Answer a request that comes in one piece by the shortcut, if that can.
+
+        Only between two requests: as long as every piece before was a whole one, the HTTP parser has
+        nothing either that would belong to this one.
+        """
+        if self._is_between_requests and data:
+            request = self.shortcut.plain(data)
+            self._is_between_requests = request is not None
+            if request and self.transport and self._is_idle and (answer := self._answer(request)):
+                self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+                self.transport.write(answer)
+                return
+        super().data_received(data)
+
+    @property
+    def _is_idle(self) -> bool:
+        """Tell whether all that came before is answered, and taken by the client."""
+        is_waiting = self._waiter is not None and not self._waiter.done()
+        return is_waiting and not (self._close or self._force_close or self.writing_paused)
+
+    def _answer(self, request: PlainRequest) -> bytes | None:
+        match self._peername:
+            case (str(peer), *_):
+                return self.shortcut.answer(request, peer)
+            case "":
+                return self.shortcut.answer(request, None)
+        return None
 
     @property
     def peername(self) -> str | tuple[str, int, int, int] | tuple[str, int] | None:
@@ -66,10 +100,11 @@ class _Server(web.Server):
     """Makes such connections, with the limits of the moment."""
 
     config: Config
+    shortcut: Shortcut
 
     def __call__(self) -> web.RequestHandler:
         limits = self.config.limits
-        return _Connection(
+        connection = _Connection(
             self,
             loop=self._loop,
             max_line_size=limits.request_line_bytes,
@@ -77,6 +112,8 @@ class _Server(web.Server):
             max_headers=limits.headers,
             **self._kwargs,
         )
+        connection.shortcut = self.shortcut
+        return connection
 
 
 class Runner(web.AppRunner):
@@ -108,5 +145,5 @@ class Runner(web.AppRunner):
     async def _make_server(self) -> web.Server:
         server = await super()._make_server()
         server.__class__ = _Server
-        vars(server)["config"] = self._config
+        vars(server).update(config=self._config, shortcut=self.app[SHORTCUT])
         return server

@@ -228,20 +228,24 @@ class Tokens:
             if found and found[0].revoked_at is None:
                 await self._revoke(connection, found[0], f"found: {note}" if note else "found", by)
 
+    def find_at_once(self, secret: str) -> tuple[Token, Account] | None:
+        """Return what `find` would; raises NotAtOnceError where that has to wait."""
+        if not is_well_formed(secret):
+            return None
+        found = store.by_digest_at_once(self._database.direct, digest_of(secret))
+        return found and (self._expiry.judged(found[0]), found[1])
+
     async def find(self, secret: str) -> tuple[Token, Account] | None:
         """Return the token with this secret and its owner, as they are now, whatever their state.
 
         Nothing is remembered from one call to the next. What can't be a secret is not looked up.
         """
-        if not is_well_formed(secret):
-            return None
-        digest = digest_of(secret)
         try:
-            found = store.by_digest_at_once(self._database.direct, digest)
+            return self.find_at_once(secret)
         except NotAtOnceError:
             async with self._database.reading() as connection:
                 self._database.direct.open()
-                found = await store.by_digest(connection, digest)
+                found = await store.by_digest(connection, digest_of(secret))
         return found and (self._expiry.judged(found[0]), found[1])
 
     async def _create(

@@ -27,7 +27,9 @@ class CallerFinder:
         """Return who it is, whatever the token's state; raises RefusedError or ProblemError."""
         if sessions and hdrs.AUTHORIZATION not in request.headers and CSRF in request.headers:
             return await self._person(request)
-        token, account = await self._authentication.token_of(request.headers, address)
+        token, account = await self._authentication.token_of(
+            request.headers.getall(hdrs.AUTHORIZATION, ()), address
+        )
         return Caller(account, token)
 
     async def _person(self, request: web.Request) -> Caller:

@@ -1,0 +1,294 @@
+"""The short way of the gate: what the long one would answer, and log, but without waiting."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from structlog.testing import capture_logs
+
+from gitpat_proxy.access.model import Author
+from gitpat_proxy.access.secret import make_secret
+from gitpat_proxy.app import SHORTCUT
+from gitpat_proxy.config.model import Config
+from gitpat_proxy.git.pktline import pkt_line
+from gitpat_proxy.git.plain_request import PlainRequest
+from gitpat_proxy.serve.runner import Runner, make_runner
+from gitpat_proxy.services.accounts import Accounts
+from gitpat_proxy.services.clock import utc_now
+from gitpat_proxy.services.passwords import Passwords
+from gitpat_proxy.services.token_facts import TokenFacts
+from gitpat_proxy.services.tokens import Tokens
+from gitpat_proxy.shared import Shared
+from gitpat_proxy.store.database import Database, upgrade
+from tests.support.git import make_repository
+from tests.support.raw import basic
+
+SOMEBODY = Author("test")
+LS_REFS = b"0014command=ls-refs\n00010009peel\n0000"
+# Left to the HTTP parser, and of no other consequence.
+LONG = "Connection: keep-alive"
+OF_THE_MOMENT = {"date", "x-request-id", "request", "seconds"}
+
+
+@dataclass
+class Answer:
+    """An answer, and the line about it in the log, without what differs each time."""
+
+    status: str
+    headers: dict[str, str]
+    body: bytes
+    line: dict[str, object]
+
+
+@dataclass
+class Served:
+    """A proxy in this process. `taken`: the requests that took the short way, by path."""
+
+    runner: Runner
+    port: int
+    tokens: Tokens
+    repository: Path
+    taken: list[str] = field(default_factory=list)
+    clients: list["Client"] = field(default_factory=list)
+
+    async def connect(self) -> "Client":
+        client = Client(*await asyncio.open_connection("127.0.0.1", self.port))
+        self.clients.append(client)
+        return client
+
+    async def has_been_asked(self, request: bytes) -> None:
+        """Have it answered by git once, so that it is kept."""
+        client = await self.connect()
+        client.writer.write(request.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1))
+        assert await client.reader.read(1)
+        await client.reader.read()
+
+    async def token(self, *scopes: str) -> tuple[str, str]:
+        """Return a new token's secret and id."""
+        facts = TokenFacts(name="T", scopes=scopes, expires="90d")
+        secret, token = await self.tokens.create("alice", facts, by=SOMEBODY)
+        return secret, token.id
+
+
+@dataclass
+class Client:
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    async def ask(self, request: bytes) -> Answer:
+        with capture_logs() as lines:
+            self.writer.write(request)
+            answer = await self.answer()
+            for _ in range(1000):
+                if not lines:  # The long way writes it after the answer.
+                    await asyncio.sleep(0)
+        line = lines[-1]
+        answer.line = {name: value for name, value in line.items() if name not in OF_THE_MOMENT}
+        return answer
+
+    async def answer(self) -> Answer:
+        head = (await self.reader.readuntil(b"\r\n\r\n")).decode()
+        status, *lines = head.removesuffix("\r\n\r\n").split("\r\n")
+        headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
+        body = b""
+        if "content-length" in headers:
+            body = await self.reader.readexactly(int(headers["content-length"]))
+        else:
+            while size := int(await self.reader.readline(), 16):
+                body += (await self.reader.readexactly(size + 2))[:-2]
+            await self.reader.readline()
+        body = body.replace(headers["x-request-id"].encode(), b"ID")
+        headers = {name: value for name, value in headers.items() if name not in OF_THE_MOMENT}
+        return Answer(status, headers, body, {})
+
+
+@pytest.fixture
+async def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Served]:
+    repository = make_repository(tmp_path / "repositories" / "app.git")
+    keys = {"routes": [{"path": "/", "repositories": "repositories"}], "drain_seconds": 0}
+    config = Config.model_validate(keys, context=tmp_path)
+    async with Database(config.database) as database:
+        await upgrade(database)
+        accounts = Accounts(database, utc_now, Passwords())
+        await accounts.add("alice", administrator=False, service=False, password=None, by=SOMEBODY)
+        runner = make_runner(config, Shared(), utc_now)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        [(_, port)] = runner.addresses
+        served = Served(runner, port, Tokens(database, utc_now, config), repository)
+        shortcut = runner.app[SHORTCUT]
+        answer = shortcut.answer
+
+        def noted(request: PlainRequest, peer: str | None) -> bytes | None:
+            answered = answer(request, peer)
+            served.taken += [request.path] if answered else []
+            return answered
+
+        monkeypatch.setattr(shortcut, "answer", noted)
+        await asyncio.sleep(0.1)  # What the repository was made by is too young to be relied upon.
+        yield served
+        for client in served.clients:
+            client.writer.transport.abort()
+        await runner.cleanup()
+
+
+def get(path: str, *headers: str) -> bytes:
+    return "\r\n".join([f"GET {path} HTTP/1.1", "Host: localhost", *headers, "", ""]).encode()
+
+
+def post(secret: str, body: bytes, *headers: str) -> bytes:
+    lines = [
+        "POST /app/git-upload-pack HTTP/1.1",
+        "Host: localhost",
+        f"Authorization: {basic(secret)}",
+        "Content-Type: application/x-git-upload-pack-request",
+        f"Content-Length: {len(body)}",
+        "Git-Protocol: version=2",
+    ]
+    return "\r\n".join([*lines, *headers, "", ""]).encode() + body
+
+
+ADVERTISEMENT = "/app/info/refs?service=git-upload-pack"
+
+
+def advertisement(secret: str, *headers: str) -> bytes:
+    return get(ADVERTISEMENT, f"Authorization: {basic(secret)}", *headers)
+
+
+async def short_and_long(served: Served, request: bytes) -> Answer:
+    """Ask both ways; return what both say."""
+    await served.has_been_asked(request)
+    client = await served.connect()
+    path = request.split(b" ")[1].decode().partition("?")[0]
+    head, end, body = request.partition(b"\r\n\r\n")
+    long = await client.ask(head + f"\r\n{LONG}".encode() + end + body)
+    assert served.taken == []
+    client_again = await served.connect()
+    short = await client_again.ask(request)
+    assert served.taken == [path]
+    assert short == long
+    return short
+
+
+@pytest.mark.parametrize("protocol", ["version=2", "version=1", "version=0"])
+async def test_an_advertisement(served: Served, protocol: str) -> None:
+    secret, _ = await served.token("code:read")
+    answer = await short_and_long(served, advertisement(secret, f"Git-Protocol: {protocol}"))
+    assert answer.status == "HTTP/1.1 200 OK"
+    assert b"version 2" in answer.body if protocol[-1] == "2" else b" refs/heads/main" in answer.body
+    assert answer.line["status"] == 200
+
+
+async def test_a_list_of_refs(served: Served) -> None:
+    secret, _ = await served.token("code:read")
+    answer = await short_and_long(served, post(secret, LS_REFS))
+    assert b" refs/heads/main\n" in answer.body
+    assert answer.line["bytes_in"] == len(LS_REFS)
+
+
+async def test_no_token(served: Served) -> None:
+    answer = await short_and_long(served, get(ADVERTISEMENT))
+    assert answer.status == "HTTP/1.1 401 Unauthorized"
+    assert answer.headers["www-authenticate"].startswith("Basic ")
+    assert answer.line["code"] == "credentials_missing"
+
+
+@pytest.mark.parametrize("is_well_formed", [True, False])
+async def test_an_unknown_token(served: Served, is_well_formed: bool) -> None:
+    secret = make_secret() if is_well_formed else "a password"
+    answer = await short_and_long(served, advertisement(secret))
+    assert answer.status == "HTTP/1.1 401 Unauthorized"
+    assert answer.line["code"] == "token_unknown"
+
+
+async def test_an_end_that_is_near(served: Served) -> None:
+    facts = TokenFacts(name="T", scopes=["code:read"], expires="1d")
+    secret, _ = await served.tokens.create("alice", facts, by=SOMEBODY)
+    assert "x-token-expires" in (await short_and_long(served, advertisement(secret))).headers
+
+
+async def test_what_has_changed_is_seen(served: Served) -> None:
+    secret, token_id = await served.token("code:read")
+    await short_and_long(served, advertisement(secret))
+    client = await served.connect()
+    (served.repository / "refs/heads/new").write_bytes(
+        (served.repository / "refs/heads/main").read_bytes()
+    )
+    assert b"refs/heads/new" in (await client.ask(advertisement(secret))).body
+    await served.tokens.revoke([token_id], None, by=SOMEBODY)
+    answer = await client.ask(advertisement(secret))
+    assert answer.line["code"] == "token_revoked"
+    assert len(served.taken) == 1
+
+
+async def test_what_the_gate_has_to_decide(served: Served) -> None:
+    """What is audited, waits for git, or is refused for what the token may."""
+    reader, _ = await served.token("code:read")
+    nothing, _ = await served.token("code:read", "tokens:read")
+    await served.tokens.edit(_, TokenFacts(scopes=["tokens:read"]), by=SOMEBODY)
+    await short_and_long(served, advertisement(reader))
+    served.taken.clear()
+    push = "/app/info/refs?service=git-receive-pack"
+    commit = (served.repository / "refs/heads/main").read_bytes()
+    fetch = b"0011command=fetch0001" + pkt_line(b"want " + commit) + b"0009done\n0000"
+    authorization = f"Authorization: {basic(reader)}"
+    client = await served.connect()
+    for request, code in [
+        (get(push, authorization), "scope_missing"),
+        (advertisement(nothing), "scope_missing"),
+        (get("/nothing/info/refs?service=git-upload-pack", authorization), "repository_not_found"),
+        (get("/app/HEAD", authorization), "dumb_protocol_off"),
+        (get("/app/favicon.ico"), "not_git"),
+        (get("/app/git-upload-pack"), "method_not_allowed"),
+        (post(reader, LS_REFS).replace(b"x-git-upload", b"x-git-other"), "media_type"),
+        (post(reader, fetch), None),
+        (post(reader, fetch), None),
+    ]:
+        answer = await client.ask(request)
+        assert answer.line["code"] == code, request
+    assert served.taken == []
+
+
+async def test_requests_one_behind_the_other(served: Served) -> None:
+    """In one piece they are the HTTP parser's, and so is all that follows on the connection."""
+    secret, _ = await served.token("code:read")
+    one = advertisement(secret)
+    whole = await short_and_long(served, one)
+    client = await served.connect()
+    client.writer.write(one + one[:50])
+    bodies = [(await client.answer()).body]
+    client.writer.write(one[50:])
+    bodies += [(await client.answer()).body]
+    client.writer.write(one)
+    bodies += [(await client.answer()).body]
+    assert bodies == [whole.body] * 3
+    assert len(served.taken) == 1
+
+
+async def test_a_client_that_takes_nothing(served: Served) -> None:
+    secret, _ = await served.token("code:read")
+    commit = (served.repository / "refs/heads/main").read_text().strip()
+    refs = "".join(f"{commit} refs/tags/{number:03}\n" for number in range(900))
+    (served.repository / "packed-refs").write_text(
+        f"# pack-refs with: peeled fully-peeled sorted \n{refs}"
+    )
+    await asyncio.sleep(0.1)  # As above.
+    one = advertisement(secret)
+    assert len((await short_and_long(served, one)).body) > 50_000
+    client = await served.connect()
+    served.taken.clear()
+    server = served.runner.server
+    assert server
+    most = 0
+    for number in range(500):
+        client.writer.write(one)
+        for _ in range(20):
+            if len(served.taken) == number:
+                await asyncio.sleep(0)
+        sizes = [c.transport.get_write_buffer_size() for c in server.connections if c.transport]
+        most = max([most, *sizes])
+    assert 10 < len(served.taken) < 500
+    assert most < 1024 * 1024

@@ -125,9 +125,11 @@ class OutputPipe(Pipe):
         Raises TimeoutError, and OSError where the file takes none.
         """
         while self._end is not None:
-            # A thread that finds nothing would cost as much as one that does.
+            # A thread that finds little costs as much as one that finds much.
             if not _waiting_in(self._end):
                 await self._until_filled(self._end)
+            elif self._is_bulk and _waiting_in(self._end) < _BULK_BYTES // 2:
+                await asyncio.sleep(_FILLING_SECONDS)
             try:
                 moved = await _in_thread(
                     partial(os.splice, flags=os.SPLICE_F_NONBLOCK, offset_dst=offset),

@@ -17,7 +17,7 @@ MODULES = [path for room in PURE for path in sorted((PACKAGE / room).glob("**/*.
 # All that they need from elsewhere; what is not here is added when it is seen to be pure.
 PURE_LIBRARIES = {
     *["base64", "binascii", "collections", "dataclasses", "datetime", "enum", "hashlib", "ipaddress"],
-    *["functools", "json", "re", "string", "typing", "unicodedata", "urllib", "zlib"],
+    *["functools", "itertools", "json", "re", "string", "typing", "unicodedata", "urllib", "zlib"],
     "secrets",  # randomness is the one thing from outside
     "zxcvbn",  # lists of words
 }

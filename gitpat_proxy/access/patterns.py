@@ -13,7 +13,7 @@ class Pattern:
     """What names look like that are meant; all but the stars stands for itself.
 
     `a/**` is all below `a`, `a/**/b` also `a/b`. A match takes time in proportion to the lengths of the
-    pattern and the name, whatever they are: both come from people who may want to keep us busy.
+    pattern and the name, multiplied, and no more: both come from people who may want to keep us busy.
     """
 
     def __init__(self, text: str) -> None:
@@ -24,11 +24,17 @@ class Pattern:
         if any(segment in {"", ".", ".."} for segment in segments) or not text.isprintable():
             raise ValueError(f"{text!r} matches nothing: no name has an empty segment, . or ..")
         if any(_ANY_SEGMENTS in segment and segment != _ANY_SEGMENTS for segment in segments):
-            raise ValueError(f"{text!r} has ** beside other characters; accepted: as team/**")
+            raise ValueError(
+                f"{text!r} has ** beside other characters; it stands for whole segments, as in team/**"
+            )
+        self._beginning = text.split("*", maxsplit=1)[0]
         self._segments = [None if s == _ANY_SEGMENTS else _segment_of(s) for s in segments]
 
     def matches(self, name: str) -> bool:
         """Tell whether the whole name is as the pattern says."""
+        # Of a thousand rules nearly all end here.
+        if not name.startswith(self._beginning):
+            return False
         parts = name.split("/")
         if len(parts) > _MOST_SEGMENTS:
             return False
@@ -62,19 +68,31 @@ def _segment_of(text: str) -> re.Pattern[str]:
 
 
 class RepositoryPatterns:
-    """Some patterns of which one includes a name and none excludes it (`!PATTERN`), in any order."""
+    """Some patterns of which one includes a name and none excludes it (`!PATTERN`), in any order.
+
+    An exclusion holds for upper and lower case: many a server behind a route takes `Team/Secret` for
+    `team/secret`.
+    """
 
     def __init__(self, texts: Iterable[str]) -> None:
         """Raise ValueError with a sentence for what is no pattern, and where nothing is included."""
         self.texts = tuple(dict.fromkeys(map(_canonical, texts)))
-        self._patterns = [(text, pattern_of(text.removeprefix("!"))) for text in self.texts]
-        if all(text.startswith("!") for text in self.texts):
+        excluding = [text for text in self.texts if text.startswith("!")]
+        self._excluding = [(text, pattern_of(text[1:].casefold())) for text in excluding]
+        self._including = [(t, pattern_of(t)) for t in self.texts if not t.startswith("!")]
+        if not self._including:
             raise ValueError("nothing is included; include something, if need be all with **")
 
     def deciding(self, name: str) -> str | None:
         """Return the pattern that decides about the repository; None: no pattern matches."""
-        matching = [text for text, pattern in self._patterns if pattern.matches(name)]
-        return next((text for text in matching if text.startswith("!")), next(iter(matching), None))
+        folded = name.casefold() if self._excluding else name
+        for text, pattern in self._excluding:
+            if pattern.matches(folded):
+                return text
+        for text, pattern in self._including:
+            if pattern.matches(name):
+                return text
+        return None
 
     def include(self, name: str) -> bool:
         """Tell whether the repository with this canonical name is meant."""

@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from gitpat_proxy.access.address import Address
-from gitpat_proxy.access.model import Account, Status, Token
+from gitpat_proxy.access.model import Account, Network, Status, Token
 from gitpat_proxy.access.patterns import repository_patterns
 from gitpat_proxy.access.refs import RefRule, Verb, first_match
 from gitpat_proxy.access.refusal import Code, Refusal, refuse
@@ -29,8 +30,7 @@ class Attempt:
     rules: tuple[AccessRule, ...] | None = None
 
 
-@dataclass(frozen=True)
-class Check:
+class Check(NamedTuple):
     """One step of a decision: what was looked at, by which rule, and the refusal if it said no.
 
     `rule` names the token's field, or where in the configuration the rule stands.
@@ -58,7 +58,7 @@ def checks(attempt: Attempt, missing_scope_status: int = 401) -> Iterator[Check]
         yield _check_of_scope(attempt, each, missing_scope_status)
     for each in lineage(token):
         if each.repositories is not None:
-            yield _check_of_repository(attempt, each)
+            yield _check_of_repository(attempt, each, each.repositories)
     if attempt.rules is not None:
         yield from _checks_of_account(attempt, attempt.rules)
 
@@ -120,7 +120,9 @@ def _checks_of_admission(
 ) -> Iterator[Check]:
     yield from _checks_of_life(token, account, now)
     for each in lineage(token):
-        yield Check("address", _field(each, "addresses"), _refusal_by_address(each, address))
+        if each.addresses is not None:
+            refusal = _refusal_by_address(each, each.addresses, address)
+            yield Check("address", _field(each, "addresses"), refusal)
 
 
 def _checks_of_life(token: Token, account: Account, now: datetime) -> Iterator[Check]:
@@ -147,9 +149,10 @@ def _refusal_by_state(token: Token, now: datetime) -> Refusal | None:
             return None
 
 
-def _refusal_by_address(token: Token, address: Address | None) -> Refusal | None:
-    allowed = token.addresses
-    if allowed is None or (address and any(address in network for network in allowed)):
+def _refusal_by_address(
+    token: Token, allowed: tuple[Network, ...], address: Address | None
+) -> Refusal | None:
+    if address and any(address in network for network in allowed):
         return None
     return refuse(Code.ADDRESS_DENIED, token=token.label, address=address or "of a local socket")
 
@@ -170,9 +173,9 @@ def _check_of_scope(attempt: Attempt, token: Token, missing_scope_status: int) -
     return Check(f"scope {operation.scope}", _field(token, "scopes"), refusal)
 
 
-def _check_of_repository(attempt: Attempt, token: Token) -> Check:
+def _check_of_repository(attempt: Attempt, token: Token, texts: tuple[str, ...]) -> Check:
     name = attempt.operation.repository
-    deciding = repository_patterns(token.repositories or ()).deciding(name)
+    deciding = repository_patterns(texts).deciding(name)
     is_meant = deciding is not None and not deciding.startswith("!")
     return Check(
         f"repository {name}",
@@ -182,24 +185,25 @@ def _check_of_repository(attempt: Attempt, token: Token) -> Check:
 
 
 def _checks_of_account(attempt: Attempt, rules: tuple[AccessRule, ...]) -> Iterator[Check]:
-    operation, name = attempt.operation, attempt.account.name
-    within = [rule for rule in rules if rule.repositories.include(operation.repository)]
-    place = within[0].place if within else "no rule"
-    refusal = None
+    operation, name = attempt.operation, attempt.operation.repository
+    within = [rule for rule in rules if rule.repositories.include(name)]
     if not within:
-        refusal = refuse(Code.REPOSITORY_NOT_FOUND, repository=operation.repository)
-    yield Check(f"repository {operation.repository}", place, refusal)
-    giving = [rule for rule in within if operation.scope in granted_by({rule.allow})]
-    if within and not giving:
-        refusal = refuse(
-            Code.ACCESS_DENIED,
-            account=name,
-            repository=operation.repository,
-            service=operation.service,
-            needed=operation.scope,
-        )
-    place = giving[0].place if giving else place
-    yield Check(f"{operation.scope} for the account {name}", place, refusal)
+        refusal = refuse(Code.REPOSITORY_NOT_FOUND, repository=name)
+        yield Check(f"repository {name} for the account", "no rule", refusal)
+        return
+    yield Check(f"repository {name} for the account", within[0].place)
+    giving = next((rule for rule in within if operation.scope in rule.gives), None)
+    if giving:
+        yield Check(f"{operation.scope} for the account", giving.place)
+        return
+    refusal = refuse(
+        Code.ACCESS_DENIED,
+        account=attempt.account.name,
+        repository=name,
+        service=operation.service,
+        needed=operation.scope,
+    )
+    yield Check(f"{operation.scope} for the account", within[0].place, refusal)
 
 
 def _rules_for(attempt: Attempt) -> list[AccessRule]:
@@ -208,7 +212,7 @@ def _rules_for(attempt: Attempt) -> list[AccessRule]:
     return [
         rule
         for rule in attempt.rules or ()
-        if rule.repositories.include(name) and "code:write" in granted_by({rule.allow})
+        if "code:write" in rule.gives and rule.repositories.include(name)
     ]
 
 

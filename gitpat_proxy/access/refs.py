@@ -17,7 +17,7 @@ class Verb(StrEnum):
 
 
 ALL_VERBS = frozenset(Verb)
-_DEFAULT = frozenset({Verb.CREATE, Verb.UPDATE})
+_DEFAULT = "create,update"
 _NONE = "none"
 
 
@@ -44,9 +44,9 @@ def ref_rule_of(text: str) -> RefRule:
     # A ref's name may have a "=", a verb has none.
     pattern, separator, verbs = text.rpartition("=")
     if not separator:
-        pattern, verbs = text, ",".join(_DEFAULT)
-    if not pattern.startswith(("refs/", "*")):
-        raise ValueError(f"{pattern!r} is no full name of a ref; accepted: as refs/heads/main")
+        pattern, verbs = text, _DEFAULT
+    if not pattern.startswith(("refs/", "**")):
+        raise ValueError(f"{pattern!r} is no full name of a ref; accepted: as refs/heads/main, or **")
     pattern_of(pattern)
     words = set() if verbs == _NONE else set(verbs.split(","))
     if unknown := words - set(Verb):

@@ -19,6 +19,7 @@ from gitpat_proxy.config.model import Config, RouteConfig
 from gitpat_proxy.expectation import keep_waiting
 from gitpat_proxy.gate import Gate, GateParts, framing_problem
 from gitpat_proxy.routes import Route
+from gitpat_proxy.services.access import Access
 from gitpat_proxy.services.accounts import Accounts
 from gitpat_proxy.services.audit import Recorder, prune_regularly
 from gitpat_proxy.services.clock import unhurried
@@ -43,7 +44,9 @@ GATE = web.AppKey("gate", Gate)
 SHORTCUT = web.AppKey("shortcut", Shortcut)
 
 
-def make_app(config: Config, database: Database, shared: Shared, clock: Clock) -> web.Application:
+def make_app(
+    config: Config, access: Access, database: Database, shared: Shared, clock: Clock
+) -> web.Application:
     """Put the parts together; they begin to work when the application starts."""
     tokens = Tokens(database, clock, config)
     passwords = Passwords()
@@ -69,7 +72,7 @@ def make_app(config: Config, database: Database, shared: Shared, clock: Clock) -
     api = ApiParts(config, database, tokens, authentication, throttle, recorder, clock, described)
     app = web.Application(middlewares=[_refuse_what_has_no_clear_end])
     gate = GateParts(
-        config, authentication, Admission(shared, config), recorder, Watch(tokens, clock), clock
+        config, access, authentication, Admission(shared, config), recorder, Watch(tokens, clock), clock
     )
     app.cleanup_ctx.append(_opened(database, shared))
     app.cleanup_ctx.append(_gate_between(gate))
@@ -77,7 +80,7 @@ def make_app(config: Config, database: Database, shared: Shared, clock: Clock) -
     app.on_response_prepare.append(_finish_head)
     app.router.add_get("/", to_the_pages)
     app.router.add_get("/-/health", health)
-    app.router.add_get("/-/ready", ready(database))
+    app.router.add_get("/-/ready", ready(database, access))
     add_pages(app, pages)
     add_api(app, api, visitors)
     app.router.add_route("*", "/-/{rest:(?s:.*)}", nothing_here, expect_handler=keep_waiting)

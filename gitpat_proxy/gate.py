@@ -35,6 +35,7 @@ from gitpat_proxy.git.operation import (
 )
 from gitpat_proxy.routes import Route, route_for
 from gitpat_proxy.sender import address_of
+from gitpat_proxy.services.access import Access
 from gitpat_proxy.services.audit import Recorder
 from gitpat_proxy.store.errors import DatabaseError
 from gitpat_proxy.watch import Watch
@@ -50,6 +51,7 @@ class GateParts:
     """What the gate works with."""
 
     config: Config
+    access: Access
     authentication: Authentication
     admission: Admission
     recorder: Recorder
@@ -63,6 +65,7 @@ class Gate:
     def __init__(self, parts: GateParts, routes: Sequence[Route]) -> None:
         self._config = parts.config
         self._routes = routes
+        self._access = parts.access
         self._authentication = parts.authentication
         self._admission = parts.admission
         self._recorder = parts.recorder
@@ -115,7 +118,8 @@ class Gate:
             authorization = request.headers.getall(hdrs.AUTHORIZATION, ())
             exchange.token, account = await self._authentication.token_of(authorization, address)
             now = self._clock()
-            self._permit(Attempt(operation, exchange.token, account, address, now))
+            rules = self._access.of_account(account.name)
+            self._permit(Attempt(operation, exchange.token, account, address, now, rules))
             exchange.token_ends = ending_text(exchange.token, now)
             _check_media_type(request, operation)
             backend, path = self._route(operation)

@@ -16,8 +16,12 @@ from gitpat_proxy.backends.http_backend import http_backend_program
 from gitpat_proxy.cli.context import Json, invocation_of
 from gitpat_proxy.cli.output import print_json
 from gitpat_proxy.config.errors import ConfigError
+from gitpat_proxy.config.loader import load_access
 from gitpat_proxy.config.model import Config, Tls
 from gitpat_proxy.config.values import ListenAddress
+from gitpat_proxy.services.accounts import Accounts
+from gitpat_proxy.services.clock import utc_now
+from gitpat_proxy.services.passwords import Passwords
 from gitpat_proxy.store.database import Database, check_revision
 from gitpat_proxy.store.errors import DatabaseError
 
@@ -47,6 +51,7 @@ async def _findings(config: Config) -> list[Finding]:
     return [
         _git(),
         await _database(config),
+        *await _access(config),
         *[await _listen(address) for address in config.listen if not address.path],
         *([_certificate(config.tls)] if config.tls else []),
         _spool(config),
@@ -73,6 +78,24 @@ async def _database(config: Config) -> Finding:
         except DatabaseError as error:
             return Finding("database", False, str(error))
     return Finding("database", True, f"{config.database}, schema up to date")
+
+
+async def _access(config: Config) -> list[Finding]:
+    """Try the rules; that a name is nobody's may be meant: accounts come later, and go."""
+    part = f"access {config.access_file}" if config.access_file else "access"
+    try:
+        rules = load_access(config.access_file) if config.access_file else config.rules
+    except ConfigError as error:
+        return [Finding(part, False, str(problem)) for problem in error.problems]
+    if rules is None:
+        return []
+    detail = f"{len(rules.rules)} rules"
+    async with Database(config.database) as database:
+        with suppress(DatabaseError):
+            accounts = await Accounts(database, utc_now, Passwords()).listed()
+            if strangers := rules.strangers(account.name for account in accounts):
+                detail += f"; neither a group nor an account so far: {', '.join(strangers)}"
+    return [Finding(part, True, detail)]
 
 
 async def _listen(address: ListenAddress) -> Finding:

@@ -22,7 +22,7 @@ PLACES = {
     ),
     "serve": Place(
         "gitpat_proxy.cli.serve:serve",
-        "Serve until SIGTERM or Ctrl-C; SIGHUP has certificates, scopes and limits read again.",
+        "Serve until SIGTERM or Ctrl-C; SIGHUP has certificates, scopes, limits and rules read again.",
     ),
     "check": Place(
         "gitpat_proxy.cli.check:check",

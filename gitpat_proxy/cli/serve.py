@@ -16,7 +16,7 @@ from gitpat_proxy.services.clock import utc_now
 
 
 def serve(context: typer.Context) -> None:
-    """Serve until SIGTERM or Ctrl-C; SIGHUP has certificates, scopes and limits read again."""
+    """Serve until SIGTERM or Ctrl-C; SIGHUP has certificates, scopes, limits and rules read again."""
     invocation = invocation_of(context)
     serve_in_foreground(invocation.config, lambda: load(invocation.config_file), _nothing_more)
 

@@ -10,35 +10,58 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from gitpat_proxy.access.rules import AccessRules
 from gitpat_proxy.config.document import Document
 from gitpat_proxy.config.errors import ConfigError, Problem
-from gitpat_proxy.config.model import Config, Section
-from gitpat_proxy.config.problems import Location, Mistake, config_problems
+from gitpat_proxy.config.model import AccessFile, Config, Section, rules_of
+from gitpat_proxy.config.problems import Location, Mistake, config_problems, rule_problems
 
 
 def load(file: Path) -> Config:
     """Read a configuration file; raise ConfigError with all its problems."""
+    document = _document_in(file, "name one with --config or GITPAT_PROXY_CONFIG")
+    config, mistakes = _validate(document.data, file.parent.absolute())
+    if config is None or mistakes or document.mistakes:
+        raise _error(file, document, mistakes)
+    config.place_rules(_places(file, document, len(config.access or ())))
+    return config
+
+
+def load_access(file: Path) -> AccessRules:
+    """Read a file of groups and rules; raise ConfigError with all its problems."""
+    document = _document_in(file, "access_file names it")
+    read, mistakes = _validate_access(document.data)
+    if read is None or mistakes or document.mistakes:
+        raise _error(file, document, mistakes)
+    return rules_of(read.groups, read.access, _places(file, document, len(read.access)))
+
+
+def _places(file: Path, document: Document, number: int) -> list[str]:
+    """Return where each rule stands; people who may not see the file's folder are told, too."""
+    return [f"{file.name}:{document.line_of(('access', index))}" for index in range(number)]
+
+
+def _document_in(file: Path, advice: str) -> Document:
     try:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError:
-        sentence = "there is no such file; name one with --config or GITPAT_PROXY_CONFIG"
-        raise ConfigError([Problem(file, 0, "", sentence)]) from None
+        raise ConfigError([Problem(file, 0, "", f"there is no such file; {advice}")]) from None
     except OSError as error:
         raise ConfigError([Problem(file, 0, "", f"can't be read: {error.strerror}")]) from None
     except UnicodeError:
         raise ConfigError([Problem(file, 0, "", "can't be read: it is no text in UTF-8")]) from None
     try:
-        document = Document(text)
+        return Document(text)
     except _NO_DOCUMENT as error:
         raise ConfigError([_yaml_problem(file, error)]) from None
-    config, mistakes = _validate(document.data, file.parent.absolute())
+
+
+def _error(file: Path, document: Document, mistakes: list[Mistake]) -> ConfigError:
     problems = [
         Problem(file, document.line_of(location), _key(location), message)
         for location, message in [*document.mistakes, *mistakes]
     ]
-    if problems or config is None:
-        raise ConfigError(sorted(problems, key=lambda problem: problem.line))
-    return config
+    return ConfigError(sorted(problems, key=lambda problem: problem.line))
 
 
 # With PyYAML's own: what it raises for a tag that does not fit (`!!int x`), and for what is too deep.
@@ -57,6 +80,16 @@ def _validate(data: object, base: Path) -> tuple[Config | None, list[Mistake]]:
         wrong = {_section_at(e["loc"]) for e in errors if e["type"] != "extra_forbidden"}
         return None, mistakes + _mistakes_between(data, base, wrong)
     return config, config_problems(config)
+
+
+def _validate_access(data: object) -> tuple[AccessFile | None, list[Mistake]]:
+    if not isinstance(data, dict):
+        return None, [((), "the file must hold access, and groups where it has any")]
+    try:
+        read = AccessFile.model_validate(data)
+    except ValidationError as error:
+        return None, [_mistake(details, AccessFile) for details in error.errors()]
+    return read, list(rule_problems(read.groups or {}, read.access))
 
 
 # What stands in for a route that is wrong, so that the others keep their places.
@@ -110,10 +143,10 @@ def _section_at(location: Location) -> Location:
     return location[:2] if location[:1] == ("routes",) else location[:1]
 
 
-def _mistake(details: ErrorDetails) -> Mistake:
+def _mistake(details: ErrorDetails, model: type[Section] = Config) -> Mistake:
     """Turn an error of pydantic's into a sentence that says what is accepted."""
     location = tuple(part for part in details["loc"] if part not in _TYPE_MARKS)
-    section, field = _field_at(location)
+    section, field = _field_at(location, model)
     if details["type"] == "extra_forbidden":
         keys = keys_of(section)
         close = difflib.get_close_matches(str(location[-1]), keys, n=1)
@@ -161,9 +194,8 @@ def _accepted(field: FieldInfo | None) -> object:
 _TYPE_MARKS = {"function-after[_read_path(), path]", "function-after[_read_url(), str]", "[key]"}
 
 
-def _field_at(location: Location) -> tuple[type[Section], FieldInfo | None]:
-    """Return the innermost section and field that a location leads to."""
-    section: type[Section] = Config
+def _field_at(location: Location, section: type[Section]) -> tuple[type[Section], FieldInfo | None]:
+    """Return the innermost section and field that a location leads to, from the outermost."""
     field: FieldInfo | None = None
     for part in location:
         if isinstance(part, int):

@@ -1,21 +1,37 @@
 """The configuration's keys: what there is, what it is by default, and what is accepted."""
 
 import os
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    StrictBool,
+)
 
+from gitpat_proxy.access.patterns import RepositoryPatterns
+from gitpat_proxy.access.rules import AccessRule, AccessRules
 from gitpat_proxy.config.values import (
+    AccountPatterns,
     Description,
     Folder,
     Group,
+    GroupName,
     HeaderName,
     Lifetime,
     ListenAddress,
     Mode,
+    PlainPath,
     ReadableFile,
+    RefRules,
+    RepositoryTexts,
     ScopeName,
     SecretFile,
     SecretVariable,
@@ -31,6 +47,9 @@ from gitpat_proxy.config.values import (
 _RELATIVE = "; a relative path is relative to this file"
 _FILE = f"a file that can be read{_RELATIVE}"
 _LIFETIME = "a duration as 90d or 12h, or never"
+_ACCOUNTS = "a list of accounts as alice, globs of them as svc-*"
+_GROUPS = "names of groups, each with a list of accounts as alice, or globs of them as svc-*"
+_RULES = "a list of rules with who, repositories, allow and refs"
 
 
 def _accepts(accepted: str, **options: Any) -> Any:  # noqa: ANN401 - pydantic's own signature
@@ -101,6 +120,24 @@ class RouteConfig(Section):
         return None
 
 
+class AccessEntry(Section):
+    """What some accounts may do with some repositories."""
+
+    who: AccountPatterns = _accepts(f"{_ACCOUNTS}, and groups")
+    repositories: RepositoryTexts = _accepts("a list of patterns as team/** and !team/secret")
+    allow: Literal["code:read", "code:write"] = _accepts("code:read or code:write")
+    refs: RefRules | None = _accepts(
+        "a list of rules as refs/heads/main=update or refs/tags/v*=create", default=None
+    )
+
+
+class AccessFile(Section):
+    """The file that `access_file` names."""
+
+    groups: dict[GroupName, AccountPatterns] | None = _accepts(_GROUPS, default=None)
+    access: tuple[AccessEntry, ...] = _accepts(_RULES)
+
+
 class TokenLifetimes(Section):
     """How long tokens live."""
 
@@ -156,8 +193,8 @@ class AuditKeeping(Section):
 class Config(Section):
     """The whole file.
 
-    `tls`, `scopes` and `limits` may be exchanged while the proxy serves (`take_over`): whoever needs
-    them reads them here each time.
+    `tls`, `scopes`, `limits` and what accounts may do may be exchanged while the proxy serves
+    (`take_over`): whoever needs them reads them here each time.
     """
 
     model_config = ConfigDict(frozen=False)
@@ -187,14 +224,42 @@ class Config(Section):
     missing_scope_status: Literal[401, 403] = _accepts("401 or 403", default=401)
     scopes: dict[ScopeName, Description] = _accepts("scope names with a description each", default={})
     routes: tuple[RouteConfig, ...] = _accepts("a list of routes, at least one")
+    groups: dict[GroupName, AccountPatterns] | None = _accepts(_GROUPS, default=None)
+    access: tuple[AccessEntry, ...] | None = _accepts(_RULES, default=None)
+    access_file: PlainPath | None = _accepts(f"the path of a file{_RELATIVE}", default=None)
     tokens: TokenLifetimes = _accepts("default_lifetime and longest_lifetime", default=TokenLifetimes())
     limits: Limits = _accepts("limits as in config.example.yaml", default=Limits())
     audit: AuditKeeping = _accepts("keep", default=AuditKeeping())
     sign_in: SignIn = _accepts("passwords and header", default=SignIn())
 
+    _rules: AccessRules | None = PrivateAttr(default=None)
+
+    @property
+    def rules(self) -> AccessRules | None:
+        """What `access` says; None where it says nothing. `access_file` is read by whoever needs it."""
+        return self._rules
+
+    def place_rules(self, places: Sequence[str]) -> None:
+        """Make the rules, now that it is known where each stands."""
+        if self.access is not None:
+            self._rules = rules_of(self.groups, self.access, places)
+
     def take_over(self, new: "Config") -> list[str]:
         """Take what may change while the proxy serves; return the other keys that differ, by name."""
         self.scopes, self.limits = new.scopes, new.limits
+        self.groups, self.access, self.access_file = new.groups, new.access, new.access_file
+        self._rules = new.rules
         if self.tls and new.tls:
             self.tls = new.tls
         return [name for name in type(self).model_fields if getattr(self, name) != getattr(new, name)]
+
+
+def rules_of(
+    groups: dict[str, tuple[str, ...]] | None, entries: Sequence[AccessEntry], places: Sequence[str]
+) -> AccessRules:
+    """Return the rules that the entries describe; `places` are where they stand."""
+    rules = [
+        AccessRule(entry.who, RepositoryPatterns(entry.repositories), entry.allow, entry.refs, place)
+        for entry, place in zip(entries, places, strict=True)
+    ]
+    return AccessRules(tuple(rules), groups or {})

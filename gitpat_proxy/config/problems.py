@@ -1,10 +1,10 @@
 """What can be wrong between keys that are each right. Every function returns all that it finds."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 from gitpat_proxy.access.lifetime import lifetime_of
-from gitpat_proxy.config.model import Config, RouteConfig, SignIn, TokenLifetimes
+from gitpat_proxy.config.model import AccessEntry, Config, RouteConfig, SignIn, TokenLifetimes
 from gitpat_proxy.config.values import ListenAddress
 
 Location: TypeAlias = tuple[str | int, ...]
@@ -17,6 +17,7 @@ def config_problems(config: Config) -> list[Mistake]:
         *_exposure_problems(config),
         *_lifetime_problems(config.tokens),
         *_sign_in_problems(config.sign_in),
+        *_access_problems(config),
         *_routes_problems(config.routes),
         *(
             (("routes", index, *location), message)
@@ -60,6 +61,36 @@ def _sign_in_problems(sign_in: SignIn) -> Iterator[Mistake]:
         )
     if not sign_in.passwords and not sign_in.header:
         yield ("sign_in", "passwords"), "nobody could sign in; set it to true, or set header"
+
+
+def _access_problems(config: Config) -> Iterator[Mistake]:
+    if config.access_file:
+        for key in ("groups", "access"):
+            if getattr(config, key) is not None:
+                yield (key,), "stands in the file that access_file names; give one of the two"
+    elif config.groups and config.access is None:
+        yield ("groups",), "has no effect without access; without it everybody reaches everything"
+    yield from rule_problems(config.groups or {}, config.access or ())
+
+
+def rule_problems(
+    groups: Mapping[str, Sequence[str]], entries: Sequence[AccessEntry]
+) -> Iterator[Mistake]:
+    """Yield what is wrong between groups and rules that are each right."""
+    for group, members in groups.items():
+        for index, member in enumerate(members):
+            if member in groups:
+                yield (
+                    ("groups", group, index),
+                    f"{member} is a group, and groups have accounts only; name those, or both groups "
+                    "in `who`",
+                )
+    for index, entry in enumerate(entries):
+        if entry.refs is not None and entry.allow == "code:read":
+            yield (
+                ("access", index, "refs"),
+                "has no effect: allow: code:read lets nobody push",
+            )
 
 
 def _routes_problems(routes: Sequence[RouteConfig]) -> Iterator[Mistake]:

@@ -13,6 +13,8 @@ from pydantic import AfterValidator, BeforeValidator, ValidationInfo
 
 from gitpat_proxy.access.lifetime import lifetime_of
 from gitpat_proxy.access.model import Network
+from gitpat_proxy.access.patterns import RepositoryPatterns
+from gitpat_proxy.access.refs import RefRule, ref_rule_of
 from gitpat_proxy.access.scopes import catalogue_problem
 
 
@@ -212,10 +214,38 @@ def _header_name(name: str) -> str:
     return name
 
 
+def _group_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}", name):
+        raise ValueError(f"{name!r} can't be the name of a group")
+    return name
+
+
+def _accounts(texts: tuple[str, ...]) -> tuple[str, ...]:
+    if not texts:
+        raise ValueError("an empty list names nobody")
+    for text in texts:
+        if not re.fullmatch(r"[A-Za-z0-9*][A-Za-z0-9._@+*-]{0,63}", text) or "**" in text:
+            raise ValueError(f"{text!r} can't be the name of an account")
+    return texts
+
+
+def _repositories(texts: tuple[str, ...]) -> tuple[str, ...]:
+    return RepositoryPatterns(texts).texts
+
+
+def _ref_rules(value: object) -> tuple[RefRule, ...]:
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ValueError("no list of rules for refs")
+    if not value:
+        raise ValueError("an empty list lets nobody push; leave refs out where every ref may be changed")
+    return tuple(map(ref_rule_of, value))
+
+
 Size = Annotated[int, BeforeValidator(_size)]
 Space = Annotated[int, BeforeValidator(_space)]
 Mode = Annotated[int, BeforeValidator(_mode)]
 Group = Annotated[str, AfterValidator(_group)]
+PlainPath = Annotated[Path, AfterValidator(_read_path)]
 Folder = Annotated[Path, AfterValidator(_read_path), AfterValidator(_folder)]
 ReadableFile = Annotated[Path, AfterValidator(_read_path), AfterValidator(_readable)]
 SecretFile = Annotated[Path, AfterValidator(_read_path), AfterValidator(_holds_secret)]
@@ -223,6 +253,10 @@ SecretVariable = Annotated[str, AfterValidator(_variable)]
 Url = Annotated[str, AfterValidator(_read_url)]
 TrustedNetwork = Annotated[Network, BeforeValidator(_read_network)]
 Lifetime = Annotated[str, AfterValidator(_lifetime)]
+GroupName = Annotated[str, AfterValidator(_group_name)]
+AccountPatterns = Annotated[tuple[str, ...], AfterValidator(_accounts)]
+RepositoryTexts = Annotated[tuple[str, ...], AfterValidator(_repositories)]
+RefRules = Annotated[tuple[RefRule, ...], BeforeValidator(_ref_rules)]
 HeaderName = Annotated[str, AfterValidator(_header_name)]
 ScopeName = Annotated[str, AfterValidator(_scope_name)]
 Description = Annotated[str, AfterValidator(_description)]

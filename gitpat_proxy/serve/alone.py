@@ -20,7 +20,7 @@ async def serve_alone(
 ) -> None:
     """Serve until SIGTERM or SIGINT; a second one ends also what is under way."""
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
-    runner = make_runner(live.config, Shared(), clock)
+    runner = make_runner(live.config, live.access, Shared(), clock)
 
     def end() -> None:
         if stop.is_set():

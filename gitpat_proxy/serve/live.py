@@ -13,6 +13,7 @@ from gunicorn.systemd import sd_notify
 from gitpat_proxy.config.errors import ConfigError
 from gitpat_proxy.config.model import Config
 from gitpat_proxy.serve.tls import Certificate
+from gitpat_proxy.services.access import Access
 
 Started: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
 """Called once, when the sockets listen."""
@@ -21,18 +22,19 @@ _log = structlog.get_logger()
 
 
 class Live:
-    """The configuration and the certificate of a process; `load` reads the configuration anew.
+    """The configuration, the rules and the certificate of a process; `load` reads the former anew.
 
-    Raises OSError with a sentence if the certificate can't be used.
+    Raises OSError with a sentence if the certificate can't be used, ConfigError if the rules can't.
     """
 
     def __init__(self, config: Config, load: Callable[[], Config]) -> None:
         self.config = config
+        self.access = Access(config)
         self.certificate = Certificate(config.tls) if config.tls else None
         self._load = load
 
     def reload(self) -> bool:
-        """Take certificate, scopes and limits anew; if anything is wrong, nothing of it."""
+        """Take certificate, scopes, limits and rules anew; if anything is wrong, nothing of it."""
         try:
             new = self._load()
             if self.certificate and new.tls:
@@ -40,18 +42,22 @@ class Live:
         except (ConfigError, OSError) as error:
             _log.error("not_reloaded", reason=str(error))
             return False
-        _log.info("reloaded", needs_restart=self.config.take_over(new))
+        needs_restart = self.config.take_over(new)
+        self.access.reload()
+        _log.info("reloaded", needs_restart=needs_restart)
         return True
 
     @asynccontextmanager
     async def followed(self) -> AsyncIterator[None]:
-        """Follow the certificate's files as long as the block runs."""
-        following = self.certificate and asyncio.create_task(self.certificate.follow_files())
+        """Follow the files of rules and certificate as long as the block runs."""
+        following = [asyncio.create_task(self.access.follow())]
+        if self.certificate:
+            following.append(asyncio.create_task(self.certificate.follow_files()))
         try:
             yield
         finally:
-            if following:
-                following.cancel()
+            for task in following:
+                task.cancel()
 
 
 def notify(state: str) -> None:

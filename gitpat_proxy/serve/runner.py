@@ -9,6 +9,7 @@ from gitpat_proxy.access.model import Clock
 from gitpat_proxy.app import GATE, SHORTCUT, make_app
 from gitpat_proxy.config.model import Config
 from gitpat_proxy.git.plain_request import PlainRequest
+from gitpat_proxy.services.access import Access
 from gitpat_proxy.shared import Shared
 from gitpat_proxy.shortcut import Shortcut
 from gitpat_proxy.store.database import Database
@@ -26,9 +27,9 @@ _NOT_HTTP = "This is no request that HTTP/1.1 allows.\n"
 _log = structlog.get_logger()
 
 
-def make_runner(config: Config, shared: Shared, clock: Clock) -> "Runner":
+def make_runner(config: Config, access: Access, shared: Shared, clock: Clock) -> "Runner":
     """Put together what one process serves."""
-    return Runner(make_app(config, Database(config.database), shared, clock), config)
+    return Runner(make_app(config, access, Database(config.database), shared, clock), config)
 
 
 class _Connection(web.RequestHandler):

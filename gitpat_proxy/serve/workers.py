@@ -84,7 +84,7 @@ class _Application(BaseApplication):  # type: ignore[misc]
 
     def load(self) -> Callable[[], Awaitable[web.AppRunner]]:
         async def runner() -> web.AppRunner:
-            return make_runner(self.live.config, Shared(self._shared), self._clock)
+            return make_runner(self.live.config, self.live.access, Shared(self._shared), self._clock)
 
         return runner
 
@@ -137,6 +137,9 @@ class _Arbiter(Arbiter):  # type: ignore[misc]
     def murder_workers(self) -> None:
         super().murder_workers()
         self.app.forget_the_dead()
+        # For the workers to come: one that begins while the file is broken has the rules from before.
+        if self.app.live.config.access_file:
+            asyncio.run(self.app.live.access.look())
         notify("WATCHDOG=1")
 
 

@@ -184,3 +184,23 @@ def test_without_git_it_says_so(proxy: Proxy, tmp_path: Path) -> None:
     said = lines(found)
     assert said["git"] == ("FAIL", "git is not installed, or not on the search path")
     assert said["route /"][0] == "FAIL"
+
+
+def test_rules_have_a_line_that_names_who_is_nobody(proxy: Proxy) -> None:
+    proxy.make_account("alice")
+    rule = {"who": ["devs", "svc-*"], "repositories": ["**"], "allow": "code:read"}
+    configure(proxy, groups={"devs": ["alice", "bbo"]}, access=[rule, rule | {"who": ["alic*"]}])
+    detail = "2 rules; neither a group nor an account so far: bbo, svc-*"
+    assert lines(run(proxy, "check"))["access"] == ("ok", detail)
+
+
+def test_a_file_of_rules_that_is_broken_fails(proxy: Proxy) -> None:
+    file = proxy.folder / "access.yaml"
+    file.write_text("access:\n- {who: [alice], repositories: [], allow: all}\n")
+    configure(proxy, access_file="access.yaml")
+    found = run(proxy, "check")
+    assert found.code == 1
+    [first, second] = [line for line in found.out.splitlines() if line.startswith("FAIL")]
+    place = f"FAIL  access {file}: {file}:2: access[0]"
+    assert first.startswith(f"{place}.repositories: nothing is included; include something")
+    assert second == f"{place}.allow: this text can't be used here; accepted: code:read or code:write"

@@ -12,6 +12,8 @@ from pydantic.fields import FieldInfo
 
 from gitpat_proxy.config.loader import load
 from gitpat_proxy.config.model import (
+    AccessEntry,
+    AccessFile,
     AuditKeeping,
     Config,
     HeaderSignIn,
@@ -34,6 +36,7 @@ SECTIONS: dict[str, type[Section]] = {
     "tls": Tls,
     "socket": SocketFile,
     "routes": RouteConfig,
+    "access": AccessEntry,
     "tokens": TokenLifetimes,
     "limits": Limits,
     "audit": AuditKeeping,
@@ -60,7 +63,12 @@ def has_default(field: FieldInfo) -> bool:
 
 
 def test_the_sections_are_all_that_there_are() -> None:
-    assert set(Section.__subclasses__()) == {Config, *SECTIONS.values()}
+    assert set(Section.__subclasses__()) == {Config, AccessFile, *SECTIONS.values()}
+
+
+def test_the_access_file_has_keys_of_the_configuration() -> None:
+    for name, field in AccessFile.model_fields.items():
+        assert Config.model_fields[name].json_schema_extra == field.json_schema_extra
 
 
 @pytest.mark.parametrize("model", [Config, *SECTIONS.values()])

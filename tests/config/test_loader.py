@@ -227,6 +227,38 @@ def test_a_wrong_value_in_a_route_is_named(folder: Path, key: str, value: str) -
     assert problem.message.endswith(f"accepted: {ROUTE_VALUES[key][0]}")
 
 
+ENTRY_VALUES = {
+    "who": (
+        "a list of accounts as alice, globs of them as svc-*, and groups",
+        ["", "alice", "[]", "['@developers']", "['**']", "[-a]", "[a b]", "[5]", "[['a']]"],
+    ),
+    "repositories": (
+        "a list of patterns as team/** and !team/secret",
+        ["", "team/app", "[]", "['!team/app']", "[/a//b]", "[team/..]", "['']", "[5]"],
+    ),
+    "allow": ("code:read or code:write", ["", "code:admin", "[code:read]", "true"]),
+    "refs": (
+        "a list of rules as refs/heads/main=update or refs/tags/v*=create",
+        ["refs/heads/main", "[]", "[5]", "['refs/**x']", "[refs//x]"],
+    ),
+}
+ENTRY = {"who": "[alice]", "repositories": "[a]", "allow": "code:write"}
+
+
+def access(**keys: str) -> str:
+    """Return one rule with a line for each key, the first on line 2."""
+    return "access:\n- " + "\n  ".join(f"{key}: {value}" for key, value in keys.items()) + "\n"
+
+
+@pytest.mark.parametrize(("key", "value"), [(k, v) for k, (_, vs) in ENTRY_VALUES.items() for v in vs])
+def test_a_wrong_value_in_a_rule_is_named(folder: Path, key: str, value: str) -> None:
+    keys = ENTRY | {key: value}
+    [problem] = problems(folder, access(**keys) + ROUTES)
+    assert problem.key.startswith(f"access[0].{key}")
+    assert problem.line == 2 + list(keys).index(key)
+    assert problem.message.endswith(f"accepted: {ENTRY_VALUES[key][0]}")
+
+
 TWICE = ("routes[2].path", 5, "/a is the path of routes[1] already")
 NUMBER = "this number can't be used here; accepted: "
 # text, key, line, message
@@ -283,6 +315,46 @@ MISTAKES = [
         ]
     ],
     (f"{ROUTES}sign_in: {{passwords: no}}\n", "sign_in.passwords", 2, "nobody could sign in; set it to"),
+    # what accounts may do
+    (f"{ROUTES}groups: {{a b: [alice]}}\n", "groups.a b", 2, "'a b' can't be the name of a group; acc"),
+    (f"{ROUTES}groups: {{dev: []}}\n", "groups.dev", 2, "an empty list names nobody; accepted: names"),
+    (f"{ROUTES}groups: {{dev: [alice]}}\n", "groups", 2, "has no effect without access; without it ev"),
+    (f"{ROUTES}access_file: 5\n", "access_file", 2, "this number can't be used here; accepted: the pa"),
+    (access(who="[a]", allow="code:read") + ROUTES, "access[0].repositories", 2, "required and not the"),
+    (
+        access(**ENTRY, ref="[a]") + ROUTES,
+        "access[0].ref",
+        5,
+        "unknown key; did you mean refs? accepted",
+    ),
+    (
+        access(**ENTRY, refs="[main]") + ROUTES,
+        "access[0].refs",
+        5,
+        "'main' is no full name of a ref; acc",
+    ),
+    (access(**ENTRY, refs="[refs/heads/a=push]") + ROUTES, "access[0].refs", 5, "'push' is no verb for"),
+    (
+        access(**ENTRY | {"allow": "code:read"}, refs="['refs/**']") + ROUTES,
+        "access[0].refs",
+        5,
+        "has no effect: allow: code:read lets nobody push",
+    ),
+    (
+        f"groups:\n  dev: [alice]\n  all:\n  - bob\n  - dev\naccess: []\n{ROUTES}",
+        "groups.all[1]",
+        5,
+        "dev is a group, and groups have accounts only; name those, or both groups in `who`",
+    ),
+    *[
+        (
+            f"{ROUTES}access_file: x\n{key}: {value}\n",
+            key,
+            3,
+            "stands in the file that access_file names",
+        )
+        for key, value in [("groups", "{dev: [alice]}"), ("groups", "{}"), ("access", "[]")]
+    ],
     # routes
     ("routes: []\n", "routes", 1, "needs at least one route: without any, nothing is served"),
     (route(path="/"), "routes[0]", 2, "needs one of repositories (a folder) and upstream"),

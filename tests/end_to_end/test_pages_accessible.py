@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, Page
 
 from gitpat_proxy.app import make_app
 from gitpat_proxy.cli.context import Invocation
+from gitpat_proxy.services.access import Access
 from gitpat_proxy.services.clock import utc_now
 from gitpat_proxy.shared import Shared
 from gitpat_proxy.store.database import Database
@@ -61,7 +62,7 @@ def newcomer(past: Past, shared_proxy: Proxy, browser: Browser) -> Iterator[Pers
 def routes(proxy: Proxy) -> list[str]:
     """Return what the application itself says it answers, so that no page can be forgotten."""
     config = Invocation(proxy.config_file).config
-    router = make_app(config, Database(config.database), Shared(), utc_now).router
+    router = make_app(config, Access(config), Database(config.database), Shared(), utc_now).router
     paths = [r.resource.canonical for r in router.routes() if r.method == "GET" and r.resource]
     return [path for path in paths if path.startswith("/-/") and not NO_PAGES.fullmatch(path)]
 

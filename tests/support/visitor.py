@@ -15,6 +15,7 @@ from urllib.parse import urlencode, urlsplit
 from gitpat_proxy.access.model import Author
 from gitpat_proxy.app import make_app
 from gitpat_proxy.config.model import Config
+from gitpat_proxy.services.access import Access
 from gitpat_proxy.services.clock import utc_now
 from gitpat_proxy.shared import Shared
 from gitpat_proxy.store.database import Database
@@ -198,7 +199,7 @@ def addresses_of_pages(method: str) -> list[str]:
     """Return the addresses of all pages that take the method, as the router has them."""
     loopback = {"routes": [{"path": "/", "repositories": "/"}], "database": "sqlite:////nowhere"}
     config = Config.model_validate(loopback, context=Path("/"))
-    app = make_app(config, Database(config.database), Shared(), utc_now)
+    app = make_app(config, Access(config), Database(config.database), Shared(), utc_now)
     return [
         route.resource.canonical
         for route in app.router.routes()

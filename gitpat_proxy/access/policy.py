@@ -175,7 +175,7 @@ def _check_of_scope(attempt: Attempt, token: Token, missing_scope_status: int) -
 
 def _check_of_repository(attempt: Attempt, token: Token, texts: tuple[str, ...]) -> Check:
     name = attempt.operation.repository
-    deciding = repository_patterns(texts).deciding(name)
+    deciding = repository_patterns(texts).deciding(name) if texts else None
     is_meant = deciding is not None and not deciding.startswith("!")
     return Check(
         f"repository {name}",

@@ -9,8 +9,20 @@ from typing import Any
 import pytest
 
 from gitpat_proxy.access.address import Address
-from gitpat_proxy.access.policy import Attempt, decide, decide_alive
+from gitpat_proxy.access.patterns import RepositoryPatterns
+from gitpat_proxy.access.policy import (
+    Attempt,
+    Check,
+    checks,
+    decide,
+    decide_alive,
+    limits_refs,
+    lineage,
+    ref_checks,
+)
+from gitpat_proxy.access.refs import Verb, ref_rule_of
 from gitpat_proxy.access.refusal import Code, Refusal
+from gitpat_proxy.access.rules import AccessRule
 from gitpat_proxy.git.operation import Operation, operation_of
 from tests.access.examples import NOW, a_token, an_account
 
@@ -188,3 +200,126 @@ def test_the_status_for_a_missing_scope_can_be_chosen_and_no_other() -> None:
     assert (missing.code, missing.status, missing.challenges) == (Code.SCOPE_MISSING, 403, False)
     assert refused({"expires_at": NOW}, PUSH, missing_scope_status=403).status == 401
     assert refused(LIMITED, PUSH, missing_scope_status=403).status == 401
+
+
+# What is told of a decision
+
+PUSH_TO_TEAM = operation_of("POST", "/team/app/git-receive-pack", "")
+
+
+def a_rule(place: str, *repositories: str, allow: str = "code:write", refs: str = "") -> AccessRule:
+    rules = tuple(map(ref_rule_of, refs.split())) or None
+    return AccessRule(("alice",), RepositoryPatterns(repositories), allow, rules, place)
+
+
+def told(checked: list[Check]) -> list[tuple[str, str, Code | None]]:
+    return [(check.what, check.rule, check.refusal and check.refusal.code) for check in checked]
+
+
+def attempt_with(*rules: AccessRule, **token: Any) -> Attempt:
+    facts = {"scopes": frozenset({"code:write"})} | token
+    return Attempt(PUSH_TO_TEAM, a_token(**facts), an_account(), INSIDE, NOW, rules)
+
+
+def test_every_step_names_the_rule_by_which_it_went() -> None:
+    parent = a_token(id="parent", scopes=frozenset({"code:write"}))
+    rules = [a_rule("f:1", "other"), a_rule("f:2", "team/*", allow="code:read"), a_rule("f:3", "**")]
+    token = {"repositories": ("team/**", "!team/secret"), "parent": parent} | LIMITED
+    assert told([*checks(attempt_with(*rules, **token))]) == [
+        ("life", "token lusab-babad, status", None),
+        ("life", "token parent, status", None),
+        ("account", "account alice, disabled_at", None),
+        ("address", "token lusab-babad, addresses", None),
+        ("scope code:write", "token lusab-babad, scopes", None),
+        ("scope code:write", "token parent, scopes", None),
+        ("repository team/app", "token lusab-babad, repositories: team/**", None),
+        ("repository team/app for the account", "f:2", None),
+        ("code:write for the account", "f:3", None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rules", "steps"),
+    [
+        ([], [("repository team/app for the account", "no rule", Code.REPOSITORY_NOT_FOUND)]),
+        (
+            [a_rule("f:1", "team/app", allow="code:read")],
+            [
+                ("repository team/app for the account", "f:1", None),
+                ("code:write for the account", "f:1", Code.ACCESS_DENIED),
+            ],
+        ),
+    ],
+)
+def test_what_the_account_may_not_names_its_rule(
+    rules: list[AccessRule], steps: list[tuple[str, str, Code | None]]
+) -> None:
+    assert told([*checks(attempt_with(*rules))])[3:] == steps
+
+
+def test_a_token_with_no_repositories_at_all_reaches_none() -> None:
+    [refusal] = [check.refusal for check in checks(attempt_with(repositories=())) if check.refusal][:1]
+    assert refusal.code is Code.REPOSITORY_NOT_FOUND
+
+
+MAIN = "refs/heads/main"
+
+
+@pytest.mark.parametrize(
+    ("rules", "place", "is_refused"),
+    [
+        ([a_rule("f:1", "**")], "f:1, refs", False),
+        ([a_rule("f:1", "**", refs=f"{MAIN}=update")], f"f:1, refs: {MAIN}=update", False),
+        ([a_rule("f:1", "**", refs=f"{MAIN}=create")], f"f:1, refs: {MAIN}=create", True),
+        ([a_rule("f:1", "**", refs="refs/tags/*")], "f:1, refs", True),
+        # the one that gives it is named, wherever it stands
+        (
+            [a_rule("f:1", "**", refs=f"{MAIN}=none"), a_rule("f:2", "**", refs="**")],
+            "f:2, refs: **=create,update",
+            False,
+        ),
+        # those that are for others, or for reading, have no say
+        ([a_rule("f:1", "other"), a_rule("f:2", "**", allow="code:read")], "no rule", True),
+    ],
+)
+def test_a_refs_step_names_the_rule(rules: list[AccessRule], place: str, is_refused: bool) -> None:
+    code = Code.REF_DENIED if is_refused else None
+    assert told([*ref_checks(attempt_with(*rules), MAIN, Verb.UPDATE)]) == [
+        (f"update {MAIN}", place, code)
+    ]
+
+
+def test_a_refused_ref_says_who_may_not_what() -> None:
+    refs = (ref_rule_of("refs/heads/agent/**"),)
+    parent = a_token(name="ci", refs=(ref_rule_of(f"{MAIN}=none"),), scopes=frozenset({"code:write"}))
+    found = ref_checks(attempt_with(refs=refs, parent=parent), MAIN, Verb.FORCE)
+    assert [check.refusal and check.refusal.sentence for check in found] == [
+        f'token "Laptop" may not force {MAIN}.',
+        f'token "ci" may not force {MAIN}.',
+        f"account alice may not force {MAIN}.",
+    ]
+
+
+REFS = (ref_rule_of("**"),)
+
+
+@pytest.mark.parametrize(
+    ("attempt", "expected"),
+    [
+        (Attempt(PUSH_TO_TEAM, a_token(), an_account(), None, NOW), False),
+        (attempt_with(a_rule("f:1", "**")), False),
+        (attempt_with(a_rule("f:1", "**"), refs=REFS), True),
+        (attempt_with(a_rule("f:1", "**"), parent=a_token(refs=REFS)), True),
+        (attempt_with(a_rule("f:1", "**", refs="**")), True),
+        (attempt_with(a_rule("f:1", "**", refs="**"), a_rule("f:2", "team/*")), False),
+        (attempt_with(a_rule("f:1", "**", refs="**"), a_rule("f:2", "other")), True),
+        (attempt_with(a_rule("f:1", "**", allow="code:read")), True),
+    ],
+)
+def test_whether_anything_limits_the_refs(attempt: Attempt, expected: bool) -> None:
+    assert limits_refs(attempt) == expected
+
+
+def test_a_lineage_goes_from_the_token_up() -> None:
+    middle = a_token(id="b", parent=a_token(id="c"))
+    assert [token.id for token in lineage(a_token(id="a", parent=middle))] == ["a", "b", "c"]

@@ -29,6 +29,7 @@ PLACES = {
         "Read the configuration and try every part of it; exit 1 if one fails.",
     ),
     "account": Place("gitpat_proxy.cli.account:app", "Who may own tokens, and who may sign in."),
+    "access": Place("gitpat_proxy.cli.access:app", "What accounts may do."),
     "token": Place("gitpat_proxy.cli.token:app", "The life of a token."),
     "audit": Place("gitpat_proxy.cli.audit:app", "Who did what."),
     "database": Place("gitpat_proxy.cli.database:app", "The database."),

@@ -65,7 +65,7 @@ def test_help_and_version_need_no_configuration() -> None:
     version, help_, token_help = run_each(None, commands)
     assert (version.code, version.out) == (0, f"gitpat-proxy {__version__}\n")
     assert (help_.code, token_help.code) == (0, 0)
-    for command in ("demo", "serve", "check", "account", "token", "audit", "database"):
+    for command in ("demo", "serve", "check", "account", "access", "token", "audit", "database"):
         assert f"\n  {command} " in help_.out
     for option in ("--account", "--name", "--scope", "--expires", "--not-before", "--from", "--json"):
         assert option in token_help.out

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from pydantic.fields import FieldInfo
 
-from gitpat_proxy.config.loader import load
+from gitpat_proxy.config.loader import load, load_access
 from gitpat_proxy.config.model import (
     AccessEntry,
     AccessFile,
@@ -116,3 +116,11 @@ def test_the_example_loads_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "repositories").mkdir()
     config = load(tmp_path / "config.yaml")
     assert [route.path for route in config.routes] == ["/"]
+
+
+def test_the_rules_of_the_guide_load_as_they_are(tmp_path: Path) -> None:
+    guide = EXAMPLE.with_name("docs") / "access.md"
+    [block] = re.findall(r"```yaml\n(.*?)```", guide.read_text(), re.DOTALL)
+    (tmp_path / "access.yaml").write_text(block)
+    rules = load_access(tmp_path / "access.yaml")
+    assert [rule.place for rule in rules.of_account("svc-ci")] == ["access.yaml:9"]

@@ -31,6 +31,7 @@ from gitpat_proxy.shared import Shared
 from gitpat_proxy.shortcut import Shortcut
 from gitpat_proxy.store.database import Database
 from gitpat_proxy.throttle import Throttle
+from gitpat_proxy.uses import Uses
 from gitpat_proxy.watch import Watch
 from gitpat_proxy.web.api.call import ApiParts
 from gitpat_proxy.web.api.document import document
@@ -72,7 +73,14 @@ def make_app(
     api = ApiParts(config, database, tokens, authentication, throttle, recorder, clock, described)
     app = web.Application(middlewares=[_refuse_what_has_no_clear_end])
     gate = GateParts(
-        config, access, authentication, Admission(shared, config), recorder, Watch(tokens, clock), clock
+        config=config,
+        access=access,
+        authentication=authentication,
+        admission=Admission(shared, config),
+        recorder=recorder,
+        watch=Watch(tokens, clock),
+        uses=Uses(tokens),
+        clock=clock,
     )
     app.cleanup_ctx.append(_opened(database, shared))
     app.cleanup_ctx.append(_gate_between(gate))

@@ -100,6 +100,10 @@ class Observer(Protocol):
     def is_looking(self) -> bool:
         """Tell whether more of the answer can change what is seen."""
 
+    @property
+    def may_be_use(self) -> bool:
+        """Tell whether a request of which this is all may do what a token is used for."""
+
     def asked(self, chunk: bytes) -> None:
         """Take a piece of the request's body."""
 
@@ -177,6 +181,16 @@ class Exchange:
         if self._beginning and not self._body_is_over.is_set():
             return None
         return None if self.body_refusal else b"".join(self._beginning)
+
+    @property
+    def may_be_use(self) -> bool:
+        """Tell whether the request may do what the token is used for.
+
+        It surely doesn't where all of it has arrived, and asks for a list of refs or is git's probe.
+        """
+        if self._observer is None:
+            return False
+        return self.whole_body is None or self._observer.may_be_use
 
     async def body(self) -> AsyncIterator[bytes]:
         """Yield the request's body as it was sent; raise BodyCutError if it does not arrive whole."""

@@ -38,6 +38,7 @@ from gitpat_proxy.sender import address_of
 from gitpat_proxy.services.access import Access
 from gitpat_proxy.services.audit import Recorder
 from gitpat_proxy.store.errors import DatabaseError
+from gitpat_proxy.uses import Uses
 from gitpat_proxy.watch import Watch
 
 _AUDIT_SECONDS = 5.0
@@ -56,6 +57,7 @@ class GateParts:
     admission: Admission
     recorder: Recorder
     watch: Watch
+    uses: Uses
     clock: Clock
 
 
@@ -70,6 +72,7 @@ class Gate:
         self._admission = parts.admission
         self._recorder = parts.recorder
         self._watch = parts.watch
+        self._uses = parts.uses
         self._clock = parts.clock
         self._exchanges: set[Exchange] = set()
         self._nothing_under_way = asyncio.Event()
@@ -128,12 +131,14 @@ class Gate:
                 if operation.kind is Kind.RPC:
                     await exchange.receive_beginning()
                 call = _call(request, exchange, path)
-                if whole := backend.at_hand(call):
-                    return await exchange.give(whole)
-                async with self._admission.place(exchange.token.id, address) as place:
-                    exchange.must_go_on()
-                    async with backend.serve(call, place.release) as answer:
-                        await exchange.relay(answer, partial(self._keep, exchange))
+                async with self._uses.counted(exchange) as use:
+                    if not use and (whole := backend.at_hand(call)):
+                        return await exchange.give(whole)
+                    async with self._admission.place(exchange.token.id, address) as place:
+                        exchange.must_go_on()
+                        async with backend.serve(call, place.release) as answer:
+                            passed = use.of(answer, operation.service) if use else answer
+                            await exchange.relay(passed, partial(self._keep, exchange))
             if operation.service is Service.RECEIVE_PACK:
                 await self._keep(exchange)
             return await exchange.end()

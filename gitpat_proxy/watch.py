@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import structlog
 
 from gitpat_proxy.access.model import Clock
-from gitpat_proxy.access.policy import decide_alive
+from gitpat_proxy.access.policy import decide_going_on
 from gitpat_proxy.access.refusal import Code, refuse
 from gitpat_proxy.exchange import Exchange
 from gitpat_proxy.services.tokens import Tokens
@@ -62,5 +62,5 @@ class Watch:
             pair = found.get(token_id)
             if pair is None or exchange.token is None or pair[0].hint != exchange.token.hint:
                 exchange.cut_off(refuse(Code.TOKEN_UNKNOWN))
-            elif refusal := decide_alive(*pair, now):
+            elif refusal := decide_going_on(*pair, now):
                 exchange.cut_off(refusal)

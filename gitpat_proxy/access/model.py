@@ -1,6 +1,6 @@
 """Accounts, tokens, sessions and the audit's events, as everything above the store sees them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -95,10 +95,16 @@ class Token:
     """It was seen expired; the clock may have been put back since."""
 
     def status(self, now: datetime) -> Status:
-        """Revoked outlasts expired; a token is expired from its `expires_at` on."""
+        """Return what opens or ends it: a state of its own, or one of those that it was derived from."""
+        states = {each.own_status(now) for each in lineage(self)}
+        order = (Status.REVOKED, Status.EXPIRED, Status.PENDING, Status.ACTIVE)
+        return next(status for status in order if status in states)
+
+    def own_status(self, now: datetime) -> Status:
+        """Revoked outlasts expired; a token is expired from its `expires_at` or its last use on."""
         if self.revoked_at is not None:
             return Status.REVOKED
-        if self.was_expired:
+        if self.was_expired or self.uses_left == 0:
             return Status.EXPIRED
         if self.expires_at is not None and now >= self.expires_at:
             return Status.EXPIRED
@@ -112,6 +118,18 @@ class Token:
         return f'"{self.name}" ({self.id})'
 
 
+def lineage(token: Token) -> Iterator[Token]:
+    """Yield the token, the one it was derived from, and so on: what holds is what all of them allow."""
+    each: Token | None = token
+    while each is not None:
+        yield each
+        each = each.parent
+
+
+MOST_GENERATIONS = 3
+"""A token, one that was derived from it, and one that was derived from that."""
+
+
 @dataclass(frozen=True)
 class TokenQuery:
     """What to look for; None or "": whatever. `before` is the last token of the page before."""
@@ -121,6 +139,7 @@ class TokenQuery:
     search: str = ""
     before: tuple[datetime, str] | None = None
     limit: int | None = None
+    parent: str | None = None
 
 
 class EventKind(StrEnum):

@@ -52,6 +52,28 @@ class Pattern:
         return len(parts) in places
 
 
+def covers(outer: str, inner: str) -> bool:
+    """Tell whether the one pattern surely matches every name that the other one does.
+
+    A star of `inner` is taken by a star of `outer` as any other character is, so that the text tells,
+    but for `**`, which stands for several segments.
+    """
+    if outer in {inner, _ANY_SEGMENTS}:
+        return True
+    if _ANY_SEGMENTS not in inner:
+        return pattern_of(outer).matches(inner)
+    prefix = outer.removesuffix(_ANY_SEGMENTS)
+    return prefix.endswith("/") and prefix != outer and "*" not in prefix and inner.startswith(prefix)
+
+
+def are_apart(one: str, other: str) -> bool:
+    """Tell whether there is surely no name that both patterns match."""
+    if "*" not in one or "*" not in other:
+        return not (covers(one, other) or covers(other, one))
+    beginnings = [text.partition("*")[0] for text in (one, other)]
+    return not (beginnings[0].startswith(beginnings[1]) or beginnings[1].startswith(beginnings[0]))
+
+
 @lru_cache(maxsize=4096)
 def pattern_of(text: str) -> Pattern:
     """Return the pattern, made once for all that have the same; raise ValueError with a sentence."""

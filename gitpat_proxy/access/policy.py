@@ -1,17 +1,17 @@
 """May this token, of this account, from this address, do this: the one place that decides."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import NamedTuple
 
 from gitpat_proxy.access.address import Address
-from gitpat_proxy.access.model import Account, Network, Status, Token
+from gitpat_proxy.access.model import Account, Network, Status, Token, lineage
 from gitpat_proxy.access.patterns import repository_patterns
 from gitpat_proxy.access.refs import RefRule, Verb, first_match
 from gitpat_proxy.access.refusal import Code, Refusal, refuse
 from gitpat_proxy.access.rules import AccessRule
-from gitpat_proxy.access.scopes import granted_by
+from gitpat_proxy.access.scopes import granted_by, withheld_from
 from gitpat_proxy.git.operation import Operation
 
 
@@ -103,12 +103,20 @@ def decide_alive(token: Token, account: Account, now: datetime) -> Refusal | Non
     return _first_refusal(_checks_of_life(token, account, now))
 
 
-def lineage(token: Token) -> Iterator[Token]:
-    """Yield the token, the one it was derived from, and so on: what holds is what all of them allow."""
-    each: Token | None = token
-    while each is not None:
-        yield each
-        each = each.parent
+def decide_going_on(token: Token, account: Account, now: datetime) -> Refusal | None:
+    """Return why what is under way must end, None if it may go on: its use has been counted."""
+    return decide_alive(_without_limit_of_uses(token), account, now)
+
+
+def _without_limit_of_uses(token: Token) -> Token:
+    parent = token.parent and _without_limit_of_uses(token.parent)
+    return replace(token, uses_left=None, parent=parent)
+
+
+def grants_of(token: Token, account: Account) -> frozenset[str]:
+    """Return all scopes that count now: what the account may not have any more does not."""
+    granted = [granted_by(each.scopes) for each in lineage(token)]
+    return frozenset.intersection(*granted) - withheld_from(account)
 
 
 def _first_refusal(checked: Iterator[Check]) -> Refusal | None:
@@ -135,18 +143,28 @@ def _checks_of_life(token: Token, account: Account, now: datetime) -> Iterator[C
 
 
 def _refusal_by_state(token: Token, now: datetime) -> Refusal | None:
-    match token.status(now):
+    match token.own_status(now):
         case Status.REVOKED:
             reason = f": {token.revoked_reason}" if token.revoked_reason else ""
             return refuse(
                 Code.TOKEN_REVOKED, token=token.label, date=_time(token.revoked_at), reason=reason
             )
+        case Status.EXPIRED if token.uses_left == 0:
+            return used_up(token)
         case Status.EXPIRED:
             return refuse(Code.TOKEN_EXPIRED, token=token.label, date=_time(token.expires_at))
         case Status.PENDING:
             return refuse(Code.TOKEN_NOT_YET_VALID, token=token.label, date=_time(token.not_before))
         case Status.ACTIVE:
             return None
+
+
+def used_up(token: Token) -> Refusal:
+    """Return the refusal for a token that has no use left, or one that it was derived from has none."""
+    limited = [each for each in lineage(token) if each.uses_left is not None]
+    token = min(limited, key=lambda each: each.uses_left or 0)
+    uses = "once" if token.uses == 1 else f"{token.uses} times"
+    return refuse(Code.TOKEN_USED_UP, token=token.label, uses=uses)
 
 
 def _refusal_by_address(

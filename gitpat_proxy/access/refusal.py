@@ -83,7 +83,7 @@ _TABLE: dict[Code, tuple[int, str]] = {
     Code.TOKEN_EXPIRED: (401, "The token {token} expired on {date}."),
     Code.TOKEN_REVOKED: (401, "The token {token} was revoked on {date}{reason}."),
     Code.TOKEN_NOT_YET_VALID: (401, "The token {token} is valid from {date} on."),
-    Code.TOKEN_USED_UP: (401, "The token {token} has been used as often as it may: {uses} times."),
+    Code.TOKEN_USED_UP: (401, "The token {token} has been used as often as it may: {uses}."),
     Code.ACCOUNT_DISABLED: (
         401,
         "The account {account}, which owns the token {token}, is disabled.",

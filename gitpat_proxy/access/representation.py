@@ -19,6 +19,11 @@ def address_texts(token: Token) -> list[str] | None:
     return None if token.addresses is None else [str(network) for network in token.addresses]
 
 
+def ref_texts(token: Token) -> list[str] | None:
+    """Return the rules for refs as `access.refs.ref_rule_of` reads them, None for no limit."""
+    return None if token.refs is None else [str(rule) for rule in token.refs]
+
+
 def token_object(token: Token, now: datetime) -> dict[str, object]:
     """Return what may be shown of a token; its secret is not in it. None: no limit, or never."""
     return {
@@ -26,10 +31,11 @@ def token_object(token: Token, now: datetime) -> dict[str, object]:
         "name": token.name,
         "account": token.account,
         "scopes": sorted(token.scopes),
-        "repositories": None,
-        "refs": None,
+        "repositories": None if token.repositories is None else list(token.repositories),
+        "refs": ref_texts(token),
         "addresses": address_texts(token),
-        "uses_left": None,
+        "uses": token.uses,
+        "uses_left": token.uses_left,
         "status": token.status(now).value,
         "created_at": time_text(token.created_at),
         "not_before": time_text(token.not_before),
@@ -40,6 +46,7 @@ def token_object(token: Token, now: datetime) -> dict[str, object]:
         "revoked_by": token.revoked_by,
         "revoked_reason": token.revoked_reason,
         "hint": token.hint,
+        "parent": token.parent and token.parent.id,
     }
 
 
@@ -73,5 +80,6 @@ def event_object(row_id: int, event: AuditEvent) -> dict[str, object]:
 def version_of(token: Token) -> str:
     """Return a text that changes when somebody changes the token, and not when it is used."""
     facts = [token.name, sorted(token.scopes), address_texts(token), token.hint]
+    limits = [token.repositories, ref_texts(token), token.uses]
     times = [time_text(moment) for moment in (token.not_before, token.expires_at, token.revoked_at)]
-    return hashlib.sha256(json.dumps([facts, times]).encode()).hexdigest()[:32]
+    return hashlib.sha256(json.dumps([facts, limits, times]).encode()).hexdigest()[:32]

@@ -11,6 +11,8 @@ BUILT_IN: Mapping[str, str] = {
     "tokens:read": "Tokens (read): list your tokens and see what they did",
     "tokens:write": "Tokens (read and write): make, change and revoke tokens, none of which "
     "may do more than this one",
+    "tokens:delegate": "Tokens (derive): make tokens for a shorter time or a smaller task, which end "
+    "with this one",
     "tokens:introspect": "Introspection: ask whether a token is valid, for the services behind",
     "admin": "Administration: see and revoke everybody's tokens, see what everybody did",
 }

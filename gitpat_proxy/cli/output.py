@@ -24,7 +24,7 @@ def print_table(columns: Sequence[str], objects: Iterable[Mapping[str, object]])
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        whole = column in {"id", "status"} or _is_time(column)
+        whole = column in {"id", "status", "parent"} or _is_time(column)
         table.add_column(_heading(column), overflow="fold", no_wrap=whole)
     for item in objects:
         table.add_row(*(_cell(column, item[column]) for column in columns))

@@ -19,6 +19,8 @@ from gitpat_proxy.services.token_facts import TokenFacts
 
 app = typer.Typer(no_args_is_help=True, help="The life of a token.")
 
+_NO_TOKEN = "it is no token of this proxy"  # noqa: S105 - a sentence
+
 
 class StatusFilter(StrEnum):
     """What `token list --status` takes."""
@@ -50,6 +52,28 @@ Addresses = Annotated[
         "--from", help="Networks it may be used from, or any. May be repeated.", metavar="CIDR"
     ),
 ]
+Repositories = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--repository",
+        help="Repositories that it reaches, as team/app, 'team/*', 'team/**' or '!team/secret', or any. "
+        "May be repeated.",
+        metavar="PATTERN",
+    ),
+]
+Refs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--ref",
+        help="Refs that it may push to, and how: 'refs/heads/agent/**=create,update,force,delete', or "
+        "any; without =VERBS create and update. The first that matches holds. May be repeated.",
+        metavar="PATTERN[=VERBS]",
+    ),
+]
+Uses = Annotated[
+    str | None,
+    typer.Option("--uses", help="After so many clones and pushes it ends; or any.", metavar="N"),
+]
 
 
 @app.command()
@@ -61,15 +85,53 @@ def create(
     expires: Expires = None,
     not_before: NotBefore = None,
     addresses: Addresses = None,
+    repositories: Repositories = None,
+    refs: Refs = None,
+    uses: Uses = None,
     as_json: Json = False,
 ) -> None:
     """Make a token; its secret is printed, once."""
     invocation = invocation_of(context)
-    facts = TokenFacts(name, scope, expires, not_before, addresses)
+    facts = TokenFacts(name, scope, expires, not_before, addresses, repositories, refs, uses)
     secret, token = invocation.run(
         lambda services: services.tokens.create(account, facts, by=invocation.author)
     )
     _print_secret(secret, token, as_json=as_json)
+
+
+@app.command()
+def derive(
+    context: typer.Context,
+    name: Annotated[str, typer.Option("--name", help="What it is called.", metavar="TEXT")],
+    scope: Scopes = None,
+    expires: Annotated[
+        str | None,
+        typer.Option(
+            "--expires", help="15m unless it is given; 2h, a date, a time, or never.", metavar="WHEN"
+        ),
+    ] = None,
+    not_before: NotBefore = None,
+    addresses: Addresses = None,
+    repositories: Repositories = None,
+    refs: Refs = None,
+    uses: Uses = None,
+    as_json: Json = False,
+) -> None:
+    """Make a token out of the one whose secret is on standard input, which needs tokens:delegate.
+
+    It never does more, nor lives longer; what is not given is as that one has it.
+    """
+    facts = TokenFacts(name, scope, expires, not_before, addresses, repositories, refs, uses)
+    secret = _secret_on_input()
+    invocation = invocation_of(context)
+
+    async def action(services: Services) -> tuple[str, Token]:
+        found = await services.tokens.find(secret)
+        if found is None:
+            raise ServiceError(_NO_TOKEN)
+        return await services.tokens.derive(found[0].id, facts, by=invocation.author)
+
+    _print_secret(*invocation.run(action), as_json=as_json)
 
 
 @app.command("list")
@@ -91,7 +153,9 @@ def list_tokens(
     elif not objects:
         say("There is none; `gitpat-proxy token create` makes one, `--status all` lists all.")
     else:
-        print_table(["id", "account", "name", "scopes", "status", "expires_at", "last_used_at"], objects)
+        columns = ["id", "account", "name", "scopes", "status", "expires_at", "last_used_at"]
+        parent = ["parent"] if any(item["parent"] for item in objects) else []
+        print_table(columns + parent, objects)
 
 
 @app.command()
@@ -111,12 +175,18 @@ def edit(
     expires: Expires = None,
     not_before: NotBefore = None,
     addresses: Addresses = None,
+    repositories: Repositories = None,
+    refs: Refs = None,
+    uses: Uses = None,
     as_json: Json = False,
 ) -> None:
     """Replace what is given; the secret stays, and the next request is judged by what holds now."""
-    facts = TokenFacts(name, scope, expires, not_before, addresses)
+    facts = TokenFacts(name, scope, expires, not_before, addresses, repositories, refs, uses)
     if facts == TokenFacts():
-        raise typer.BadParameter("give at least one of --name, --scope, --expires, --not-before, --from")
+        raise typer.BadParameter(
+            "give at least one of --name, --scope, --expires, --not-before, --from, --repository, "
+            "--ref, --uses"
+        )
     invocation = invocation_of(context)
     token = invocation.run(lambda services: services.tokens.edit(token_id, facts, by=invocation.author))
     _print_token(token, as_json)
@@ -164,10 +234,10 @@ def inspect(context: typer.Context, as_json: Json = False) -> None:
 
     Exit code 0 if it is valid, 1 if it is not.
     """
-    secret = _typed_secret() if sys.stdin.isatty() else sys.stdin.readline()
-    found = invocation_of(context).run(lambda services: services.tokens.find(secret.strip()))
+    secret = _secret_on_input()
+    found = invocation_of(context).run(lambda services: services.tokens.find(secret))
     if found is None:
-        raise ServiceError("it is no token of this proxy")
+        raise ServiceError(_NO_TOKEN)
     token, account = found
     now = utc_now()
     refusal = decide_alive(token, account, now)
@@ -179,6 +249,10 @@ def inspect(context: typer.Context, as_json: Json = False) -> None:
     (print_json if as_json else print_object)(token_object(token, now) | validity)
     if refusal:
         raise ServiceError(refusal.sentence)
+
+
+def _secret_on_input() -> str:
+    return (_typed_secret() if sys.stdin.isatty() else sys.stdin.readline()).strip()
 
 
 def _typed_secret() -> str:

@@ -99,9 +99,12 @@ class FetchObserver:
         self._request.feed(self._content.read(chunk))
 
     @property
+    def may_be_use(self) -> bool:
+        return self._request.wants_objects or self._unclear
+
+    @property
     def is_looking(self) -> bool:
-        looks = self._request.wants_objects or self._unclear
-        return looks and not (self._pack.found or self._pack.unclear)
+        return self.may_be_use and not (self._pack.found or self._pack.unclear)
 
     def answered(self, chunk: bytes) -> None:
         if self.is_looking:
@@ -134,6 +137,10 @@ class ArchiveObserver:
     @property
     def is_looking(self) -> bool:
         return not self._answered
+
+    @property
+    def may_be_use(self) -> bool:
+        return True
 
     def asked(self, chunk: bytes) -> None:
         """What is asked for does not matter."""

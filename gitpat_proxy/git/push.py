@@ -218,6 +218,10 @@ class PushObserver:
         self._request.feed(self._content.read(chunk))
 
     @property
+    def may_be_use(self) -> bool:
+        return bool(self._request.updates) or not self._request.ended
+
+    @property
     def is_looking(self) -> bool:
         return not self.is_reported
 

@@ -17,7 +17,9 @@ class Expiry:
         self._seen: set[tuple[str, datetime]] = set()
 
     def judged(self, token: Token) -> Token:
-        """Return the token, marked if it is expired or was seen so."""
+        """Return the token and those it was derived from, marked if expired or once seen so."""
+        if token.parent is not None:
+            token = replace(token, parent=self.judged(token.parent))
         if token.expires_at is None:
             return token
         end = token.id, token.expires_at

@@ -3,8 +3,11 @@
 from datetime import datetime
 
 from gitpat_proxy.access.delegation import excess_of
-from gitpat_proxy.access.model import Status, Token
+from gitpat_proxy.access.model import MOST_GENERATIONS, Account, Status, Token, lineage
+from gitpat_proxy.access.policy import decide_alive, grants_of
 from gitpat_proxy.services.errors import ForbiddenError, ServiceError
+
+_DELEGATE = "tokens:delegate"
 
 
 def check_not_over(token: Token, now: datetime) -> None:
@@ -25,6 +28,18 @@ def check_not_itself(token: Token, maker: Token | None) -> None:
     """Raise ForbiddenError if the token that asks is the one to be changed."""
     if maker is not None and maker.id == token.id:
         raise ForbiddenError("a token can't change itself")
+
+
+def check_may_derive(parent: Token, owner: Account, now: datetime) -> None:
+    """Raise ServiceError if no token can be derived from this one."""
+    if refusal := decide_alive(parent, owner, now):
+        raise ForbiddenError(refusal.sentence)
+    if _DELEGATE not in grants_of(parent, owner):
+        raise ForbiddenError(f"the token {parent.label} does not have the scope {_DELEGATE}")
+    if len(list(lineage(parent))) == MOST_GENERATIONS:
+        raise ForbiddenError(
+            f"the token {parent.label} is the third of its line; from it no other is derived"
+        )
 
 
 def check_within(token: Token, maker: Token | None) -> None:

@@ -1,5 +1,6 @@
 """What its owner decides about a token: from what is typed to what the token then has."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -9,17 +10,22 @@ from typing import Any
 from gitpat_proxy.access.lifetime import beginning_of, expiry_of
 from gitpat_proxy.access.model import Account, Network, Token
 from gitpat_proxy.access.names import checked_text
-from gitpat_proxy.access.representation import address_texts, time_text
+from gitpat_proxy.access.patterns import RepositoryPatterns
+from gitpat_proxy.access.refs import RefRule, ref_rule_of
+from gitpat_proxy.access.representation import address_texts, ref_texts, time_text
 from gitpat_proxy.access.scopes import checked_scopes, scopes_of
 from gitpat_proxy.config.model import TokenLifetimes
 from gitpat_proxy.services.errors import FactsError
+
+_ANY = "any"
 
 
 @dataclass(frozen=True)
 class TokenFacts:
     """What its owner decides about a token, as typed; None: not given.
 
-    `expires` and `not_before` as the command line's options take them; `addresses` are networks.
+    `expires` and `not_before` as the command line's options take them; `addresses` are networks. `any`,
+    alone, takes a limit away.
     """
 
     name: str | None = None
@@ -27,6 +33,9 @@ class TokenFacts:
     expires: str | None = None
     not_before: str | None = None
     addresses: Sequence[str] | None = None
+    repositories: Sequence[str] | None = None
+    refs: Sequence[str] | None = None
+    uses: str | int | None = None
 
 
 @dataclass(frozen=True)
@@ -48,6 +57,8 @@ class TokenRules:
                 problems[fact] = str(error)
         if problems:
             raise FactsError(problems)
+        if "uses" in changes:
+            changes["uses_left"] = changes["uses"]
         changed = replace(token, **changes)
         if changed.not_before and changed.expires_at and changed.not_before >= changed.expires_at:
             raise FactsError({"expires": "the token would end before it begins to be valid"})
@@ -65,6 +76,9 @@ class TokenRules:
             ("expires", "expires_at", facts.expires, lambda text: expiry_of(text, now, longest)),
             ("not_before", "not_before", facts.not_before, lambda text: beginning_of(text, now)),
             ("addresses", "addresses", facts.addresses, _networks),
+            ("repositories", "repositories", facts.repositories, _repositories),
+            ("refs", "refs", facts.refs, _refs),
+            ("uses", "uses", facts.uses, _uses),
         ]
 
 
@@ -73,15 +87,40 @@ def facts_of(token: Token) -> dict[str, object]:
     return {
         "name": token.name,
         "scopes": sorted(token.scopes),
+        "repositories": None if token.repositories is None else list(token.repositories),
+        "refs": ref_texts(token),
         "addresses": address_texts(token),
+        "uses": token.uses,
         "not_before": time_text(token.not_before),
         "expires_at": time_text(token.expires_at),
     }
 
 
+def _repositories(texts: Sequence[str]) -> tuple[str, ...] | None:
+    """Read patterns of repositories."""
+    return None if list(texts) == [_ANY] else RepositoryPatterns(texts).texts
+
+
+def _refs(texts: Sequence[str]) -> tuple[RefRule, ...] | None:
+    """Read rules for refs."""
+    if not texts:
+        raise ValueError("no rule is given; accepted: rules as refs/heads/main=update, or any")
+    return None if list(texts) == [_ANY] else tuple(map(ref_rule_of, texts))
+
+
+def _uses(given: str | int) -> int | None:
+    """Read how many operations a token is for, from now on."""
+    text = str(given)
+    if text == _ANY:
+        return None
+    if not re.fullmatch("[1-9][0-9]{0,8}", text):
+        raise ValueError(f"{text!r} is no number of uses; accepted: 1 to 999999999, or any")
+    return int(text)
+
+
 def _networks(texts: Sequence[str]) -> tuple[Network, ...] | None:
-    """Read a list of networks; `any` alone takes the limit away."""
-    if list(texts) == ["any"]:
+    """Read a list of networks."""
+    if list(texts) == [_ANY]:
         return None
     if any("%" in text for text in texts):
         raise ValueError("an address with a zone (%) names this machine's own network cards")

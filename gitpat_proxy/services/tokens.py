@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gitpat_proxy.access.delegation import earlier_end
+from gitpat_proxy.access.delegation import child_of, earlier_end
 from gitpat_proxy.access.identifier import make_id
 from gitpat_proxy.access.model import (
     Account,
@@ -15,6 +15,7 @@ from gitpat_proxy.access.model import (
     Status,
     Token,
     TokenQuery,
+    lineage,
 )
 from gitpat_proxy.access.moment import day_of
 from gitpat_proxy.access.names import checked_text
@@ -30,6 +31,7 @@ from gitpat_proxy.services.errors import (
 )
 from gitpat_proxy.services.expiry import Expiry
 from gitpat_proxy.services.token_checks import (
+    check_may_derive,
     check_not_itself,
     check_not_over,
     check_not_undone,
@@ -44,6 +46,10 @@ from gitpat_proxy.store.idempotency import Answered
 
 KEYS_KEPT = timedelta(days=30)
 """Longer than any session: a form that was sent once makes no second token."""
+
+DERIVED_LIFETIME = "15m"
+"""A job's, unless another is asked for."""
+_PARENT_ROTATED = "the token that it was derived from got a new secret"
 
 
 @dataclass(frozen=True)
@@ -89,6 +95,28 @@ class Tokens:
             return await self._create(connection, account, facts, by)
 
         return await self._once(account, request, create)
+
+    async def derive(self, parent_id: str, facts: TokenFacts, *, by: Author) -> tuple[str, Token]:
+        """Make a token out of another one, which it never exceeds and ends with; raises ServiceError.
+
+        What is not given is as the parent has it, but for the name and the scopes, which are asked for,
+        and the end.
+        """
+        async with self._database.writing() as connection:
+            parent = await self._existing(connection, parent_id, by.confined_to)
+            check_may_derive(parent, await existing_account(connection, parent.account), self._clock())
+            by = replace(by, maker=parent)
+            return await self._create(connection, parent.account, facts, by, parent)
+
+    async def take_use(self, token: Token) -> bool:
+        """Count a use of the token and of all that it was derived from; False if one has none left."""
+        async with self._database.writing() as connection:
+            return await store.take_use(connection, [each.id for each in lineage(token)])
+
+    async def give_use_back(self, token: Token) -> None:
+        """Undo `take_use`."""
+        async with self._database.writing() as connection:
+            await store.give_use_back(connection, [each.id for each in lineage(token)])
 
     async def get(self, token_id: str, account: str | None = None) -> Token:
         """Return the token; raises NotFoundError."""
@@ -254,6 +282,7 @@ class Tokens:
         account: str,
         facts: TokenFacts,
         by: Author,
+        parent: Token | None = None,
     ) -> tuple[str, Token]:
         now = self._now()
         secret = make_secret()
@@ -263,20 +292,28 @@ class Tokens:
             facts,
             name=facts.name or "",
             scopes=facts.scopes or (),
-            expires=self._rules.lifetimes.default_lifetime if facts.expires is None else facts.expires,
+            expires=self._default_lifetime(parent) if facts.expires is None else facts.expires,
         )
         owner = await _owner(connection, account)
-        token = self._rules.with_facts(
-            Token(make_id(), account, now, hint_of(secret)), facts, owner, now
-        )
+        token = Token(make_id(), account, now, hint_of(secret))
+        if parent:
+            token = child_of(parent, token)
+        token = self._rules.with_facts(token, facts, owner, now)
         if by.maker and has_default_end:
             token = replace(token, expires_at=earlier_end(token, by.maker))
         check_within(token, by.maker)
         while await store.by_id(connection, token.id):
             token = replace(token, id=make_id())
         await store.insert(connection, token, digest_of(secret))
-        await self._audit(connection, "token_created", token, by, facts_of(token))
+        if parent:
+            details = facts_of(token) | {"parent": parent.id}
+            await self._audit(connection, "token_derived", token, by, details)
+        else:
+            await self._audit(connection, "token_created", token, by, facts_of(token))
         return secret, token
+
+    def _default_lifetime(self, parent: Token | None) -> str:
+        return DERIVED_LIFETIME if parent else self._rules.lifetimes.default_lifetime
 
     async def _rotate(
         self,
@@ -291,6 +328,10 @@ class Tokens:
         check_within(before, by.maker)
         await store.set_digest(connection, token_id, digest_of(secret), hint_of(secret))
         await self._audit(connection, "token_rotated", before, by, {})
+        # Whoever had the old secret may have made them.
+        for child in await store.matching(connection, TokenQuery(parent=token_id), self._clock()):
+            if child.revoked_at is None:
+                await self._revoke(connection, child, _PARENT_ROTATED, by)
         return secret, replace(before, hint=hint_of(secret))
 
     async def _revoke(

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 
 from gitpat_proxy.access.moment import microseconds_of, moment_of
 
-REVISION = "0003"
+REVISION = "0004"
 """The newest migration: what the code needs the database to be at."""
 
 
@@ -65,9 +65,15 @@ tokens = sa.Table(
     sa.Column("revoked_at", UtcTime),
     sa.Column("revoked_by", sa.Text),
     sa.Column("revoked_reason", sa.Text),
+    sa.Column("repositories", sa.JSON(none_as_null=True)),
+    sa.Column("refs", sa.JSON(none_as_null=True)),
+    sa.Column("uses", sa.Integer),
+    sa.Column("uses_left", sa.Integer),
+    sa.Column("parent_id", sa.Text, sa.ForeignKey("tokens.id")),
     sa.UniqueConstraint("digest", name="tokens_digest_unique"),
     sa.Index("tokens_by_account", "account_id", "created_at", "id"),
     sa.Index("tokens_by_time", "created_at", "id"),
+    sa.Index("tokens_by_parent", "parent_id", "created_at", "id"),
 )
 
 token_uses = sa.Table(

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from functools import lru_cache
 from ipaddress import ip_network
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,15 +14,29 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gitpat_proxy.access.model import Account, Status, Token, TokenQuery
-from gitpat_proxy.access.representation import address_texts
+from gitpat_proxy.access.refs import ref_rule_of
+from gitpat_proxy.access.representation import address_texts, ref_texts
 from gitpat_proxy.store.accounts import COLUMNS, account_of, id_of
 from gitpat_proxy.store.direct import DirectReader
 from gitpat_proxy.store.tables import accounts, token_uses, tokens
 
-_token_columns = [column for column in tokens.c if column.name not in {"account_id", "digest"}]
+# A token comes with all that it was derived from, in one statement: what holds is what all allow.
+_lineage: dict[str, sa.FromClause] = {
+    "": tokens,
+    "older_": tokens.alias("older"),
+    "oldest_": tokens.alias("oldest"),
+}
 _with_account = sa.select(
-    *_token_columns, *(column.label(f"account_{column.name}") for column in COLUMNS)
+    *(
+        column.label(name + column.name)
+        for name, table in _lineage.items()
+        for column in table.c
+        if column.name not in {"account_id", "digest"}
+    ),
+    *(column.label(f"account_{column.name}") for column in COLUMNS),
 ).join_from(tokens, accounts)
+for _child, _parent in pairwise(_lineage.values()):
+    _with_account = _with_account.outerjoin(_parent, _child.c.parent_id == _parent.c.id)
 
 # The one query of each request, also as the text and the types' readers that SQLAlchemy makes of it.
 _by_digest = _with_account.where(tokens.c.digest == sa.bindparam("digest"))
@@ -42,6 +57,7 @@ async def insert(connection: AsyncConnection, token: Token, digest: bytes) -> No
             digest=digest,
             hint=token.hint,
             created_at=token.created_at,
+            parent_id=token.parent and token.parent.id,
             **_editable(token),
         )
     )
@@ -50,6 +66,28 @@ async def insert(connection: AsyncConnection, token: Token, digest: bytes) -> No
 async def update(connection: AsyncConnection, token: Token) -> None:
     """Write what an edit may have changed."""
     await connection.execute(tokens.update().where(tokens.c.id == token.id).values(**_editable(token)))
+
+
+async def take_use(connection: AsyncConnection, token_ids: Sequence[str]) -> bool:
+    """Count a use of each that has a limit, or of none if one has none left.
+
+    Exact since whoever writes has the database's one lock from the transaction's beginning on.
+    """
+    limited = sa.and_(tokens.c.id.in_(token_ids), tokens.c.uses_left.is_not(None))
+    least = await connection.scalar(sa.select(sa.func.min(tokens.c.uses_left)).where(limited))
+    if least == 0:
+        return False
+    await connection.execute(tokens.update().where(limited).values(uses_left=tokens.c.uses_left - 1))
+    return True
+
+
+async def give_use_back(connection: AsyncConnection, token_ids: Sequence[str]) -> None:
+    """Undo what `take_use` did, also where somebody has set another number meanwhile."""
+    await connection.execute(
+        tokens.update()
+        .where(tokens.c.id.in_(token_ids), tokens.c.uses_left < tokens.c.uses)
+        .values(uses_left=tokens.c.uses_left + 1)
+    )
 
 
 async def set_digest(connection: AsyncConnection, token_id: str, digest: bytes, hint: str) -> None:
@@ -129,6 +167,8 @@ async def matching(connection: AsyncConnection, wanted: TokenQuery, now: datetim
     query = _with_account.order_by(tokens.c.created_at.desc(), tokens.c.id.desc())
     if wanted.account is not None:
         query = query.where(tokens.c.account_id == id_of(wanted.account))
+    if wanted.parent is not None:
+        query = query.where(tokens.c.parent_id == wanted.parent)
     if wanted.status is not None:
         query = query.where(*_conditions(wanted.status, now))
     if wanted.search:
@@ -143,14 +183,25 @@ async def matching(connection: AsyncConnection, wanted: TokenQuery, now: datetim
 
 def _conditions(status: Status, now: datetime) -> list[sa.ColumnElement[bool]]:
     """`Token.status` in SQL, so that ten thousand tokens need not be read to show fifty."""
+    tables = _lineage.values()
+    is_revoked = sa.or_(*(table.c.revoked_at.is_not(None) for table in tables))
     if status is Status.REVOKED:
-        return [tokens.c.revoked_at.is_not(None)]
-    alive = tokens.c.revoked_at.is_(None)
-    is_over = sa.func.coalesce(tokens.c.expires_at <= now, sa.false())
+        return [is_revoked]
+    alive = sa.not_(is_revoked)
+    is_over = _any(
+        condition
+        for table in tables
+        for condition in (table.c.expires_at <= now, table.c.uses_left == 0)
+    )
     if status is Status.EXPIRED:
         return [alive, is_over]
-    is_to_come = sa.func.coalesce(tokens.c.not_before > now, sa.false())
+    is_to_come = _any(table.c.not_before > now for table in tables)
     return [alive, sa.not_(is_over), is_to_come if status is Status.PENDING else sa.not_(is_to_come)]
+
+
+def _any(conditions: Iterable[sa.ColumnElement[bool]]) -> sa.ColumnElement[bool]:
+    """Tell whether one of them holds; what compares with NULL does not."""
+    return sa.or_(*(sa.func.coalesce(condition, sa.false()) for condition in conditions))
 
 
 async def add_uses(connection: AsyncConnection, uses: Iterable[tuple[str, int, int]]) -> None:
@@ -175,27 +226,42 @@ def _editable(token: Token) -> dict[str, object]:
     return {
         "name": token.name,
         "scopes": sorted(token.scopes),
+        "repositories": token.repositories,
+        "refs": ref_texts(token),
         "addresses": address_texts(token),
+        "uses": token.uses,
+        "uses_left": token.uses_left,
         "not_before": token.not_before,
         "expires_at": token.expires_at,
     }
 
 
-def _token_of(row: sa.Row[Any] | SimpleNamespace) -> Token:
-    addresses = row.addresses
+def _token_of(row: sa.Row[Any] | SimpleNamespace, generation: str = "") -> Token:
+    """Read a token and all that it was derived from; `generation` is what its columns begin with."""
+
+    def value(column: str) -> Any:  # noqa: ANN401 - whatever stands there
+        return getattr(row, generation + column)
+
+    addresses, refs, repositories = value("addresses"), value("refs"), value("repositories")
+    before = {"": "older_", "older_": "oldest_"}.get(generation)
     return Token(
-        id=row.id,
+        id=value("id"),
         account=row.account_name,
-        name=row.name,
-        scopes=frozenset(row.scopes),
+        name=value("name"),
+        scopes=frozenset(value("scopes")),
+        repositories=None if repositories is None else tuple(repositories),
+        refs=None if refs is None else tuple(map(ref_rule_of, refs)),
         addresses=None if addresses is None else tuple(ip_network(text) for text in addresses),
-        created_at=row.created_at,
-        not_before=row.not_before,
-        expires_at=row.expires_at,
-        last_used_at=row.last_used_at,
-        last_used_from=row.last_used_from,
-        revoked_at=row.revoked_at,
-        revoked_by=row.revoked_by,
-        revoked_reason=row.revoked_reason,
-        hint=row.hint,
+        uses=value("uses"),
+        uses_left=value("uses_left"),
+        parent=_token_of(row, before) if before and value("parent_id") is not None else None,
+        created_at=value("created_at"),
+        not_before=value("not_before"),
+        expires_at=value("expires_at"),
+        last_used_at=value("last_used_at"),
+        last_used_from=value("last_used_from"),
+        revoked_at=value("revoked_at"),
+        revoked_by=value("revoked_by"),
+        revoked_reason=value("revoked_reason"),
+        hint=value("hint"),
     )

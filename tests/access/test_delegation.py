@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitpat_proxy.access.delegation import excess_of
+from gitpat_proxy.access.delegation import child_of, excess_of
 from gitpat_proxy.access.model import Network, Status, Token
+from gitpat_proxy.access.patterns import RepositoryPatterns
+from gitpat_proxy.access.refs import RefRule, Verb, first_match, ref_rule_of
 from gitpat_proxy.access.scopes import granted_by
 from tests.access.examples import NOW, a_token
 
@@ -134,3 +136,138 @@ def test_what_a_made_token_makes_is_within_the_first(first: Token, second: Token
     assert excess_of(first, first) == {}
     if not excess_of(second, first) and not excess_of(third, second):
         assert excess_of(third, first) == {}
+
+
+def reaches(*patterns: str) -> dict[str, Any]:
+    return {"repositories": patterns}
+
+
+def changes(*rules: str) -> dict[str, Any]:
+    return {"refs": tuple(map(ref_rule_of, rules))}
+
+
+TEAM = ("team/**", "!team/secret")
+MAIN = ("refs/heads/main=update", "refs/heads/**=create,update,force,delete", "refs/tags/v*=create")
+
+
+@pytest.mark.parametrize(
+    ("made", "maker"),
+    [
+        (reaches("team/app"), {}),
+        (reaches("team/app"), reaches(*TEAM)),
+        (reaches("team/app", "team/web/*"), reaches(*TEAM)),
+        (reaches("team/**", "!team/secret"), reaches(*TEAM)),
+        (reaches("team/**", "!team/s*"), reaches(*TEAM)),
+        (reaches("team/web/**"), reaches(*TEAM)),
+        (reaches("b", "a"), reaches("a", "b")),
+        (changes("refs/heads/main"), {}),
+        (changes(*MAIN), changes(*MAIN)),
+        (changes("refs/heads/main=update"), changes(*MAIN)),
+        (changes("refs/heads/agent/**=create,force"), changes(*MAIN)),
+        (changes("refs/heads/main=none", "refs/heads/**=delete"), changes(*MAIN)),
+        (changes("refs/tags/v1=create"), changes(*MAIN)),
+        (changes("refs/heads/**=none"), changes("refs/heads/x=update")),
+        (changes("refs/heads/*=update"), changes(*MAIN)),
+    ],
+)
+def test_patterns_that_are_within(made: dict[str, Any], maker: dict[str, Any]) -> None:
+    assert excess_of(a_token(**made), a_token(**maker)) == {}
+
+
+@pytest.mark.parametrize(
+    ("made", "maker"),
+    [
+        ({}, reaches("**")),
+        (reaches("**"), reaches(*TEAM)),
+        (reaches("other/app"), reaches(*TEAM)),
+        (reaches("team/app", "other"), reaches(*TEAM)),
+        (reaches("team/secret"), reaches(*TEAM)),
+        (reaches("team/**"), reaches(*TEAM)),
+        (reaches("team/*"), reaches(*TEAM)),
+        (reaches("team/**", "!team/app"), reaches(*TEAM)),
+    ],
+)
+def test_repositories_that_reach_further(made: dict[str, Any], maker: dict[str, Any]) -> None:
+    excess = excess_of(a_token(**made), a_token(**maker))
+    assert list(excess) == ["repositories"]
+    assert excess["repositories"].endswith(", ".join(maker["repositories"]))
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        {},
+        changes("refs/heads/main=force"),
+        changes("refs/heads/main=delete"),
+        changes("refs/heads/**=create,update,force"),
+        changes("refs/heads/m*=delete"),
+        changes("**=create"),
+        changes("refs/notes/x=create"),
+        changes("refs/tags/v1=update"),
+        changes("refs/heads/other=none", "refs/heads/**=delete"),
+        # What comes behind does not take it away.
+        changes("refs/heads/**=delete", "refs/heads/main=none"),
+    ],
+)
+def test_refs_that_reach_further(made: dict[str, Any]) -> None:
+    excess = excess_of(a_token(**made), a_token(**changes(*MAIN)))
+    assert list(excess) == ["refs"]
+    assert "refs/heads/main=update, refs/heads/**=create,update,force,delete" in excess["refs"]
+
+
+rules = st.builds(
+    lambda pattern, verbs: RefRule(pattern, frozenset(verbs)),
+    st.sampled_from(["**", "a/**", "a/*", "a/b", "a/b*", "*/b", "b", "b/**", "a/**/b"]),
+    st.sets(st.sampled_from(list(Verb))),
+)
+
+
+@given(st.lists(rules, max_size=4), st.lists(rules, max_size=4))
+def test_no_ref_may_be_changed_that_the_maker_may_not(made: list[RefRule], maker: list[RefRule]) -> None:
+    if excess_of(a_token(refs=tuple(made)), a_token(refs=tuple(maker))):
+        return
+    for ref in ["a/b", "a/bc", "a/c", "a/b/b", "a/c/b", "b", "b/b", "c", "b/a"]:
+        rule, above = first_match(made, ref), first_match(maker, ref)
+        assert (rule.verbs if rule else set()) <= (above.verbs if above else set())
+
+
+patterns = st.lists(
+    st.sampled_from(["**", "a/**", "a/*", "a/b", "!a/b", "!a/**", "!*/b", "b", "!b", "b/**", "!a/c"]),
+    min_size=1,
+    max_size=4,
+).filter(lambda texts: not all(text.startswith("!") for text in texts))
+
+
+@given(patterns, patterns)
+def test_no_repository_is_reached_that_the_maker_does_not_reach(
+    made: list[str], maker: list[str]
+) -> None:
+    if excess_of(a_token(**reaches(*made)), a_token(**reaches(*maker))):
+        return
+    for name in ["a", "a/b", "a/c", "a/b/c", "b", "b/b", "b/a", "c"]:
+        assert not RepositoryPatterns(made).include(name) or RepositoryPatterns(maker).include(name)
+
+
+def test_a_count_of_uses_is_shared_with_derived_tokens_alone() -> None:
+    maker = a_token(id="maker", uses=5, uses_left=3)
+    assert list(excess_of(a_token(uses=1), maker)) == ["uses"]
+    child = a_token(parent=maker, uses=3)
+    assert excess_of(child, maker) == {}
+    more = excess_of(a_token(parent=maker, uses=4), maker)
+    assert more == {"uses": "the token that asks may be used 3 more times itself"}
+    assert list(excess_of(a_token(parent=maker), maker)) == ["uses"]
+
+
+def test_a_derived_token_makes_none_that_would_outlive_what_it_comes_from() -> None:
+    child = a_token(id="child", parent=a_token(id="parent"))
+    assert list(excess_of(a_token(), child)) == ["parent"]
+    assert excess_of(a_token(parent=child), child) == {}
+
+
+def test_a_derived_token_begins_with_all_limits() -> None:
+    parent = a_token(
+        id="parent", uses=5, uses_left=3, addresses=INNER, **reaches(*TEAM), **changes(*MAIN)
+    )
+    child = child_of(parent, a_token())
+    assert child.parent == parent
+    assert excess_of(child, parent) == {}

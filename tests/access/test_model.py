@@ -130,7 +130,7 @@ KINDS = {
         *("signed_in", "sign_in_failed", "signed_out", "session_ended", "password_confirmed"),
     },
     EventKind.CHANGE: {
-        *("token_created", "token_edited", "token_rotated", "token_revoked"),
+        *("token_created", "token_derived", "token_edited", "token_rotated", "token_revoked"),
         *("account_edited", "account_added", "account_disabled", "account_enabled"),
         *("password_set", "password_changed", "password_imported"),
     },

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from gitpat_proxy.access.model import AuditEvent
+from gitpat_proxy.access.refs import ALL_VERBS, RefRule, ref_rule_of
 from gitpat_proxy.access.representation import (
     account_object,
     event_object,
@@ -24,10 +25,11 @@ EVERYTHING = {
     "name": "Laptop",
     "account": "alice",
     "scopes": ["code:read", "work_items:read"],
-    "repositories": None,
-    "refs": None,
+    "repositories": ["team/**", "!team/secret"],
+    "refs": ["refs/heads/main=update", "refs/heads/agent/**=create,update,force,delete"],
     "addresses": ["192.0.2.0/24", "2001:db8::/32"],
-    "uses_left": None,
+    "uses": 3,
+    "uses_left": 2,
     "status": "revoked",
     "created_at": "2026-03-14T15:09:26Z",
     "not_before": "2026-03-14T14:09:26Z",
@@ -38,12 +40,18 @@ EVERYTHING = {
     "revoked_by": "ada (command line)",
     "revoked_reason": "left on a train",
     "hint": "gpat_…wxyz",
+    "parent": "mafiz-tonup",
 }
 
 
 def test_a_token_with_everything() -> None:
     token = a_token(
         scopes=frozenset({"work_items:read", "code:read"}),
+        repositories=("team/**", "!team/secret"),
+        refs=(ref_rule_of("refs/heads/main=update"), RefRule("refs/heads/agent/**", ALL_VERBS)),
+        uses=3,
+        uses_left=2,
+        parent=a_token(id="mafiz-tonup"),
         addresses=(ip_network("192.0.2.0/24"), ip_network("2001:db8::/32")),
         not_before=NOW - HOUR,
         expires_at=NOW + HOUR,
@@ -107,6 +115,9 @@ def test_an_account() -> None:
     [
         {"name": "Other"},
         {"scopes": frozenset({"code:write"})},
+        {"repositories": ("**",)},
+        {"refs": (ref_rule_of("**"),)},
+        {"uses": 1},
         {"addresses": ()},
         {"addresses": (ip_network("192.0.2.0/24"),)},
         {"not_before": NOW},
@@ -121,8 +132,8 @@ def test_a_change_changes_the_version(changes: dict[str, Any]) -> None:
 
 
 def test_a_use_does_not_change_the_version() -> None:
-    used = a_token(last_used_at=NOW, last_used_from="192.0.2.1")
-    assert version_of(used) == version_of(a_token())
+    used = a_token(uses=2, uses_left=1, last_used_at=NOW, last_used_from="192.0.2.1")
+    assert version_of(used) == version_of(a_token(uses=2, uses_left=2))
     scopes = ["a", "b", "c"]
     assert version_of(a_token(scopes=frozenset(scopes))) == version_of(
         a_token(scopes=frozenset(reversed(scopes)))

@@ -68,7 +68,8 @@ def test_other_scopes_are_refused_with_what_is_accepted(asked: list[str], senten
     assert str(caught.value).startswith(sentence)
 
 
-EVERYBODYS = {"code:read", "code:write", "tokens:read", "tokens:write", "work_items:read", "wiki"}
+EVERYBODYS = {"code:read", "code:write", "tokens:read", "tokens:write", "tokens:delegate"}
+EVERYBODYS |= {"work_items:read", "wiki"}
 
 
 @pytest.mark.parametrize(

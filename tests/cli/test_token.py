@@ -15,9 +15,10 @@ from tests.support.secrets_seen import SEEN
 
 LAPTOP = ["token", "create", "--account", "alice", "--name", "My Laptop", "--scope", "code:read"]
 TOKEN_KEYS = [
-    *["id", "name", "account", "scopes", "repositories", "refs", "addresses", "uses_left", "status"],
+    *["id", "name", "account", "scopes", "repositories", "refs", "addresses", "uses", "uses_left"],
+    "status",
     *["created_at", "not_before", "expires_at", "last_used_at", "last_used_from", "revoked_at"],
-    *["revoked_by", "revoked_reason", "hint"],
+    *["revoked_by", "revoked_reason", "hint", "parent"],
 ]
 
 

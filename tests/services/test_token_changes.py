@@ -176,7 +176,10 @@ async def test_the_audit_tells_the_life_of_a_token_without_its_secret(
             {
                 "name": "Laptop",
                 "scopes": ["code:read"],
+                "repositories": None,
+                "refs": None,
                 "addresses": ["192.0.2.0/24"],
+                "uses": None,
                 "not_before": None,
                 "expires_at": "2026-06-12T15:09:26Z",
                 "by": "ada",

@@ -50,7 +50,7 @@ def structure(connection: sa.Connection) -> dict[str, object]:
             [(c["name"], str(c["type"]), c["nullable"]) for c in found.get_columns(table)],
             found.get_pk_constraint(table),
             sorted((u["name"], *u["column_names"]) for u in found.get_unique_constraints(table)),
-            sorted((f["name"], f["referred_table"]) for f in found.get_foreign_keys(table)),
+            sorted((f["name"] or "", f["referred_table"]) for f in found.get_foreign_keys(table)),
             sorted((i["name"], *i["column_names"]) for i in found.get_indexes(table)),
         )
         for table in found.get_table_names()
@@ -205,9 +205,9 @@ def revision_in(path: Path) -> str:
 @pytest.mark.parametrize(
     ("revision", "sentence"),
     [
-        ("0000", r"is of an older version \(0000, this one needs 0003\); back it up, then run `"),
-        ("0001", r"is of an older version \(0001, this one needs 0003\); back it up, then run `"),
-        ("9999", r"is of a newer version \(9999\) than this program \(0003\); run the newer"),
+        ("0000", r"is of an older version \(0000, this one needs 0004\); back it up, then run `"),
+        ("0001", r"is of an older version \(0001, this one needs 0004\); back it up, then run `"),
+        ("9999", r"is of a newer version \(9999\) than this program \(0004\); run the newer"),
     ],
 )
 async def test_another_version_is_not_touched(database: Database, revision: str, sentence: str) -> None:

@@ -90,6 +90,8 @@ CALLS: dict[Query, list[tuple[Any, ...]]] = {
     sign_ins.forget_devices_before: [(NOW,)],
     tokens.insert: [(a_token(), b"digest")],
     tokens.update: [(a_token(),)],
+    tokens.take_use: [(["t-1", "t-2"],)],
+    tokens.give_use_back: [(["t-1", "t-2"],)],
     tokens.set_digest: [("t-1", b"other", "hint")],
     tokens.set_revoked: [("t-1", NOW, "ada", None)],
     tokens.set_last_used: [([("t-1", NOW, "192.0.2.1")],)],
@@ -97,7 +99,9 @@ CALLS: dict[Query, list[tuple[Any, ...]]] = {
     tokens.by_digest: [(b"digest",)],
     tokens.matching: [(wanted, NOW) for wanted in token_queries()]
     # What the command line lists, and what is revoked at once.
-    + [(TokenQuery(account, status), NOW) for account in ("alice", None) for status in (*Status, None)],
+    + [(TokenQuery(account, status), NOW) for account in ("alice", None) for status in (*Status, None)]
+    # What was derived from one.
+    + [(TokenQuery(parent="t-1"), NOW), (TokenQuery("alice", parent="t-1", limit=50), NOW)],
     tokens.with_ids: [(["t-1", "t-2"],)],
     tokens.names: [(["t-1", "t-2"],)],
     tokens.add_uses: [([("t-1", 1, 1)],)],

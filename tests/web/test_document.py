@@ -89,6 +89,9 @@ def test_the_page_has_what_its_template_shows() -> None:
         "expires": False,
         "not_before": False,
         "addresses": False,
+        "repositories": False,
+        "refs": False,
+        "uses": False,
     }
     assert all(f["type"] for schema in REFERENCE["schemas"] for f in schema["fields"])
 

@@ -22,11 +22,14 @@ class Token(Output):
     name: str
     account: str
     scopes: list[str]
-    repositories: list[str] | None = Field(description="Reserved: no limit yet.")
-    refs: list[str] | None = Field(description="Reserved: no limit yet.")
+    repositories: list[str] | None = Field(description="The repositories that it reaches.")
+    refs: list[str] | None = Field(description="The refs that it may change, and how.")
     addresses: list[str] | None = Field(description="The networks that it may be used from.")
-    uses_left: int | None = Field(description="Reserved: no limit yet.")
-    status: Literal["active", "pending", "expired", "revoked"]
+    uses: int | None = Field(description="After so many clones, fetches and pushes it ends.")
+    uses_left: int | None = Field(description="So many are left.")
+    status: Literal["active", "pending", "expired", "revoked"] = Field(
+        description="Of a derived token: what those that it was derived from leave of it."
+    )
     created_at: Time
     not_before: Time | None
     expires_at: Time | None
@@ -36,6 +39,7 @@ class Token(Output):
     revoked_by: str | None
     revoked_reason: str | None
     hint: str = Field(description="The beginning and the end of its secret.")
+    parent: str | None = Field(description="The id of the token that it was derived from.")
 
 
 class MadeToken(Token):

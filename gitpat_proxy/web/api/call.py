@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from gitpat_proxy.access.address import Address, address_text
 from gitpat_proxy.access.model import Account, Author, Clock, Session, Token
+from gitpat_proxy.access.policy import grants_of
 from gitpat_proxy.access.refusal import Code, RefusedError, refuse
 from gitpat_proxy.access.scopes import granted_by, withheld_from
 from gitpat_proxy.authentication import Authentication
@@ -52,8 +53,9 @@ class Caller:
     @property
     def grants(self) -> frozenset[str]:
         """All scopes that count at this moment; what the account may not have any more does not."""
-        scopes = self.token.scopes if self.token else {"tokens:write", _ADMIN}
-        return granted_by(scopes) - withheld_from(self.account)
+        if self.token:
+            return grants_of(self.token, self.account)
+        return granted_by({"tokens:write", _ADMIN}) - withheld_from(self.account)
 
     def may(self, scope: str, *, or_admin: bool = False) -> bool:
         return scope in self.grants or (or_admin and _ADMIN in self.grants)

@@ -79,6 +79,31 @@ _Addresses = Annotated[
         examples=[["192.0.2.0/24"]],
     ),
 ]
+_Repositories = Annotated[
+    list[Annotated[str, Field(min_length=1, max_length=250)]],
+    Field(
+        min_length=1,
+        max_length=100,
+        description="The repositories that it reaches: names without `.git`, `*` within a segment, `**` "
+        "for whole ones, `!` excludes; or `any` alone.",
+        examples=[["team/**", "!team/secret"]],
+    ),
+]
+_Refs = Annotated[
+    list[Annotated[str, Field(min_length=1, max_length=300)]],
+    Field(
+        min_length=1,
+        max_length=100,
+        description="The refs that it may change, and how: `PATTERN[=VERBS]` of `create`, `update`, "
+        "`force`, `delete`, or `none`. The first that matches holds, what none matches is denied. Or "
+        "`any` alone.",
+        examples=[["refs/heads/agent/**=create,update,force,delete"]],
+    ),
+]
+_Uses = Annotated[
+    Annotated[int, Field(ge=1, le=999_999_999)] | Literal["any"],
+    Field(description="After so many clones, fetches and pushes from now on it ends; or `any`."),
+]
 
 
 class NewToken(Input):
@@ -89,6 +114,13 @@ class NewToken(Input):
     expires: _Expires | None = None
     not_before: _NotBefore | None = None
     addresses: _Addresses | None = None
+    repositories: _Repositories | None = None
+    refs: _Refs | None = None
+    uses: _Uses | None = None
+
+
+class DerivedToken(NewToken):
+    """A token to be derived. What is left out: 15 minutes, and the limits of the token that asks."""
 
 
 class TokenChanges(Input):
@@ -99,6 +131,9 @@ class TokenChanges(Input):
     expires: _Expires | None = None
     not_before: _NotBefore | None = None
     addresses: _Addresses | None = None
+    repositories: _Repositories | None = None
+    refs: _Refs | None = None
+    uses: _Uses | None = None
 
 
 class Form(Input):

@@ -2,7 +2,7 @@
 
 from ipaddress import ip_address
 
-from gitpat_proxy.access.model import Account, Author, Token
+from gitpat_proxy.access.model import Account, Author, Token, lineage
 from gitpat_proxy.access.policy import decide_admission
 from gitpat_proxy.access.refusal import Code, RefusedError, refuse
 from gitpat_proxy.web.api import answers, models
@@ -35,7 +35,13 @@ async def revoke(call: Call[models.Nothing, models.Nothing, models.RevocationFor
 
 def _worth(token: Token, account: Account) -> answers.Introspection:
     """What does not hold is left out: RFC 7662 knows no null."""
-    times = {"iat": token.created_at, "nbf": token.not_before, "exp": token.expires_at}
+    beginnings = [each.not_before for each in lineage(token) if each.not_before]
+    ends = [each.expires_at for each in lineage(token) if each.expires_at]
+    times = {
+        "iat": token.created_at,
+        "nbf": max(beginnings, default=None),
+        "exp": min(ends, default=None),
+    }
     return answers.Introspection(
         active=True,
         scope=" ".join(sorted(Caller(account, token).grants)),

@@ -63,6 +63,7 @@ class Operation:
 
 
 _TOKEN = Shown(200, "The token.", answers.Token, ["ETag"])
+_MADE = Shown(201, "The token, with its secret as `token`.", answers.MadeToken, ["ETag", "Location"])
 _REPLAYED = Shown(
     200,
     "The request came before: the token that it made, without its secret.",
@@ -97,18 +98,26 @@ OPERATIONS: Sequence[Operation] = (
         "longer, than the token that asks.",
         tokens.create,
         [
-            Shown(
-                201,
-                "The token, with its secret as `token`.",
-                answers.MadeToken,
-                ["ETag", "Location"],
-            ),
+            _MADE,
             _REPLAYED,
         ],
         scope="tokens:write",
         headers=models.Once,
         body=models.NewToken,
         problems=[ApiCode.CONFLICT, ApiCode.CONFIRMATION_REQUIRED, ApiCode.IDEMPOTENCY_KEY_REUSED],
+    ),
+    Operation(
+        "POST",
+        f"{ROOT}/tokens/derive",
+        "deriveToken",
+        "Derive a token from the one that asks",
+        "For a job: shorter, for less, and it ends with the token that asks. It never does more, "
+        "whatever becomes of either. A derived token may derive once more.",
+        tokens.derive,
+        [_MADE],
+        scope="tokens:delegate",
+        callers=Callers.TOKENS,
+        body=models.DerivedToken,
     ),
     Operation(
         "GET",

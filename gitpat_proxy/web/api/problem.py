@@ -40,6 +40,7 @@ PROBLEMS: Mapping[str, tuple[int, str]] = {
     Code.TOKEN_EXPIRED: (401, "The token has expired"),
     Code.TOKEN_REVOKED: (401, "The token was revoked"),
     Code.TOKEN_NOT_YET_VALID: (401, "The token is not valid yet"),
+    Code.TOKEN_USED_UP: (401, "The token has no use left"),
     Code.ACCOUNT_DISABLED: (401, "The token's account is disabled"),
     Code.ADDRESS_DENIED: (401, "The token may not be used from this address"),
     Code.SCOPE_MISSING: (403, "The token lacks the scope"),

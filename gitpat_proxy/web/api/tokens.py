@@ -31,6 +31,13 @@ async def create(call: Call[models.Nothing, models.Once, models.NewToken]) -> An
         raise _reused(error) from None
 
 
+async def derive(call: Call[models.Nothing, models.Nothing, models.DerivedToken]) -> Answer:
+    """Make a token out of the one that asks."""
+    facts = TokenFacts(**call.body.model_dump())
+    secret, token = await call.parts.tokens.derive(_asking(call).id, facts, by=call.own)
+    return _made(call, secret, token, 201)
+
+
 async def rotate(call: Call[models.Nothing, models.Once, None]) -> Answer:
     """Give a token of the account that asks a new secret."""
     call.caller.check_fresh(call.now)

@@ -7,7 +7,7 @@ from typing import Any
 
 from gitpat_proxy.access.lifetime import lifetime_of
 from gitpat_proxy.access.model import Account, AuditEvent, Session, Status, Token
-from gitpat_proxy.access.representation import address_texts
+from gitpat_proxy.access.representation import address_texts, ref_texts
 from gitpat_proxy.access.scopes import scopes_of
 from gitpat_proxy.web.pages.words import (
     browser_text,
@@ -50,7 +50,12 @@ class TokenRow:
     revoked_at: datetime | None
     revoked_by: str | None
     revoked_reason: str | None
+    repositories: Sequence[str] | None
+    refs: Sequence[str] | None
     addresses: Sequence[str] | None
+    most_uses: int | None
+    uses_left: int | None
+    parent: "TokenLink | None"
     uses: Sequence[int]
     url: str
     revoke_url: str | None
@@ -82,7 +87,12 @@ def token_row(token: Token, uses: Sequence[int], now: datetime, *, own: bool) ->
         revoked_at=token.revoked_at,
         revoked_by=token.revoked_by,
         revoked_reason=token.revoked_reason,
+        repositories=token.repositories,
+        refs=ref_texts(token),
         addresses=address_texts(token),
+        most_uses=token.uses,
+        uses_left=token.uses_left,
+        parent=token_link(token.parent.id, token.parent.name, own=own) if token.parent else None,
         uses=uses,
         url=f"{base}/{token.id}" if own else f"/-/administration/activity?token={token.id}",
         revoke_url=f"{base}/{token.id}/revoke" if alive else None,

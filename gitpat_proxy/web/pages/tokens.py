@@ -36,6 +36,7 @@ from gitpat_proxy.web.pages.words import sentences_of
 
 _DAYS = 30
 _LATEST = 10
+_MOST_DERIVED = 20
 
 
 class TokenPages:
@@ -65,10 +66,15 @@ class TokenPages:
         wanted = AuditFilter(token=token.id)
         events, _more = await audit_page(self._database, wanted, None, _LATEST, MOST_REFS)
         names = {token.id: token.name}
+        derived = await self._tokens.page(
+            TokenQuery(page.account.name, limit=_MOST_DERIVED + 1, parent=token.id)
+        )
         return page.render(
             "token.html",
             section="tokens",
             token=await self._row(page, token),
+            derived=[token_row(t, (), page.now, own=True) for t in derived[:_MOST_DERIVED]],
+            has_more_derived=len(derived) > _MOST_DERIVED,
             activity=[activity_row(event, names, own=True) for _, event in events],
         )
 
@@ -96,7 +102,8 @@ class TokenPages:
             return await self._edit_form(page, token, values_of(token), {})
         values = values_in(page.form)
         try:
-            await self._tokens.edit(token.id, facts_of(values), by=page.visitor.author)
+            facts = facts_of(values, values_of(token))
+            await self._tokens.edit(token.id, facts, by=page.visitor.author)
         except FactsError as error:
             return await self._edit_form(page, token, values, sentences_by_field(error))
         return page.redirect(f"/-/tokens/{token.id}", "saved")

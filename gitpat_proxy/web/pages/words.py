@@ -66,6 +66,7 @@ _EVENTS = {
     "fetch": "Fetched",
     "archive": "Downloaded an archive",
     "token_created": "Token created",
+    "token_derived": "Token derived",
     "token_edited": "Token edited",
     "token_rotated": "Token regenerated",
     "token_revoked": "Token revoked",
@@ -87,6 +88,7 @@ _REFUSALS = {
     "token_expired": "the token has expired",
     "token_revoked": "the token is revoked",
     "token_not_yet_valid": "the token is not valid yet",
+    "token_used_up": "the token has no use left",
     "account_disabled": "the account is disabled",
     "address_denied": "the token may not be used from there",
     "scope_missing": "a scope is missing",
@@ -109,11 +111,18 @@ _FACTS = {
     "administrator": "Administrator",
     "name": "Name",
     "scopes": "Scopes",
+    "repositories": "Repositories",
+    "refs": "Refs",
     "addresses": "Addresses",
+    "uses": "Uses",
     "not_before": "Valid from",
     "expires_at": "Expires",
 }
-_MISSING = {"addresses": "any", "not_before": "at once", "expires_at": "never"}
+_MISSING = {
+    **dict.fromkeys(("repositories", "refs", "addresses", "uses"), "any"),
+    "not_before": "at once",
+    "expires_at": "never",
+}
 
 
 def fact_title(fact: str) -> str:

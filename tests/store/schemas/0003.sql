@@ -1,0 +1,226 @@
+BEGIN TRANSACTION;
+CREATE TABLE accounts (
+	id INTEGER NOT NULL, 
+	name TEXT NOT NULL, 
+	administrator BOOLEAN NOT NULL, 
+	service BOOLEAN NOT NULL, 
+	created_at BIGINT NOT NULL, 
+	disabled_at BIGINT, password_hash TEXT, 
+	PRIMARY KEY (id), 
+	CONSTRAINT accounts_name_unique UNIQUE (name)
+);
+INSERT INTO "accounts" VALUES(1,'alice',1,0,1702382400000000,NULL,'$argon2id$v=19$m=19456,t=2,p=1$MmasVcq5N8ZYq1VqjXFuzQ$wVk4Zerg3AIB8pssTmJ5WeOLhvAHCaCKYi6oB9ACdsM');
+INSERT INTO "accounts" VALUES(2,'bob',0,0,1702382400000000,NULL,'{SHA}fEqNCco3Yq9h5ZUglD3CZJT4lBs=');
+INSERT INTO "accounts" VALUES(3,'build',0,1,1702382400000000,NULL,NULL);
+INSERT INTO "accounts" VALUES(4,'mallory',0,0,1702382400000000,1735214400000000,NULL);
+INSERT INTO "accounts" VALUES(5,'carol',0,0,1702382400000000,NULL,NULL);
+CREATE TABLE alembic_version (
+	version_num VARCHAR(32) NOT NULL, 
+	CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
+);
+INSERT INTO "alembic_version" VALUES('0003');
+CREATE TABLE audit (
+	id INTEGER NOT NULL, 
+	at BIGINT NOT NULL, 
+	event TEXT NOT NULL, 
+	account TEXT, 
+	token TEXT, 
+	repository TEXT, 
+	address TEXT, 
+	request TEXT, 
+	details JSON NOT NULL, kind TEXT, chain BLOB, 
+	PRIMARY KEY (id)
+);
+INSERT INTO "audit" VALUES(1,1702382400000000,'account_added','alice',NULL,NULL,NULL,NULL,'{"by": "root (command line)", "administrator": true, "service": false}','change',X'F966796B5558D8D6287316444599F7D82081186F0F66A1575443E51FBEDC18D9');
+INSERT INTO "audit" VALUES(2,1702382400000000,'account_added','bob',NULL,NULL,NULL,NULL,'{"by": "root (command line)", "administrator": false, "service": false}','change',X'467B787B4BA171663EA755B42B3FFF775AF3F9B3C4F12A8BDC901E29696ED27A');
+INSERT INTO "audit" VALUES(3,1702382400000000,'account_added','build',NULL,NULL,NULL,NULL,'{"by": "root (command line)", "administrator": false, "service": true}','change',X'74BA45C01BA7F02437B7C61839AEE05F229D665AFD5CCC6F0726EE1D183015BC');
+INSERT INTO "audit" VALUES(4,1702382400000000,'account_added','mallory',NULL,NULL,NULL,NULL,'{"by": "root (command line)", "administrator": false, "service": false}','change',X'A7D0730BCE7B233B039FBB6DF8255D6F8F7AD865E2548B145A734F90E3763D1A');
+INSERT INTO "audit" VALUES(5,1702382400000000,'account_added','carol',NULL,NULL,NULL,NULL,'{"by": "root (command line)", "administrator": false, "service": false}','change',X'5D966AFFCC6ECDC522AB59711F7EA65AC833E806F3A0D01BB81010B0C7685667');
+INSERT INTO "audit" VALUES(6,1702382400000000,'account_disabled','carol',NULL,NULL,NULL,NULL,'{"by": "root (command line)"}','change',X'B8040B8164FED869514C98142102779AF5A30999CA147D2C93EB7655A37590A3');
+INSERT INTO "audit" VALUES(7,1711022400000000,'token_created','alice','joraz-bakih',NULL,NULL,NULL,'{"by": "root (command line)", "name": "laptop", "scopes": ["code:write"], "addresses": null, "not_before": null, "expires_at": null}','change',X'0D61A95831D21888E56BFE7FDA89FBE095DED156F8D20D8C20A23DE406D3EDB3');
+INSERT INTO "audit" VALUES(8,1711886400000000,'token_created','bob','sibis-dizir',NULL,NULL,NULL,'{"by": "root (command line)", "name": "reader", "scopes": ["code:read"], "addresses": ["127.0.0.0/8", "::1/128"], "not_before": null, "expires_at": null}','change',X'314924AABCADB05D9DBBD1ABF8ACF6CC54CC9F05B6E09649FF046F96D7BCE166');
+INSERT INTO "audit" VALUES(9,1712750400000000,'token_created','bob','porim-mojop',NULL,NULL,NULL,'{"by": "root (command line)", "name": "elsewhere", "scopes": ["code:read"], "addresses": ["192.0.2.0/24"], "not_before": null, "expires_at": null}','change',X'F636E42554A83745BF96872596D61E8302F84C217E6041DBD3A2D5ED9F85ABC6');
+INSERT INTO "audit" VALUES(10,1713614400000000,'token_created','bob','najur-zalaj',NULL,NULL,NULL,'{"by": "root (command line)", "name": "pending", "scopes": ["code:read"], "addresses": null, "not_before": "2124-01-01T00:00:00Z", "expires_at": null}','change',X'8165C6D4DEECB7547F9E949B4BAE66CB97BE0AB9C6990B9A8BE32571A4B6C9A2');
+INSERT INTO "audit" VALUES(11,1714478400000000,'token_created','bob','dakut-bajar',NULL,NULL,NULL,'{"by": "root (command line)", "name": "expired", "scopes": ["code:read"], "addresses": null, "not_before": null, "expires_at": "2024-05-30T12:00:00Z"}','change',X'611DD7A493D3E271C06D5E6B72F4893355D6DC00B801501FA81339E3BC3296C2');
+INSERT INTO "audit" VALUES(12,1715342400000000,'token_created','alice','kakim-fukub',NULL,NULL,NULL,'{"by": "root (command line)", "name": "ends", "scopes": ["code:read"], "addresses": null, "not_before": null, "expires_at": "2124-01-01T23:59:59Z"}','change',X'0A1CAA6F907FCB492C16EF36210B9D239D4CD5337C95DE1FE2AB6218452D841A');
+INSERT INTO "audit" VALUES(13,1716206400000000,'token_created','build','rusis-gohoh',NULL,NULL,NULL,'{"by": "root (command line)", "name": "service", "scopes": ["code:write"], "addresses": null, "not_before": null, "expires_at": null}','change',X'520201824EE2B75D2197787D2A7F875A344939FC184135362672CF23A7A8EF1A');
+INSERT INTO "audit" VALUES(14,1717070400000000,'token_created','mallory','dimat-dimin',NULL,NULL,NULL,'{"by": "root (command line)", "name": "disabled", "scopes": ["code:write"], "addresses": null, "not_before": null, "expires_at": null}','change',X'C38F8FC0DEC972554593B4C66EF1AF0FBAA80511DCE69E5F853DD0FAD9CBD3A7');
+INSERT INTO "audit" VALUES(15,1717934400000000,'token_created','alice','pavuj-pozib',NULL,NULL,NULL,'{"by": "root (command line)", "name": "revoked", "scopes": ["code:write"], "addresses": null, "not_before": null, "expires_at": null}','change',X'8AD4FBE90D1C5A743888875E91DAC5D76827E22472B62A68E9F024FFFC279129');
+INSERT INTO "audit" VALUES(16,1718798400000000,'token_created','alice','humof-dahad',NULL,NULL,NULL,'{"by": "root (command line)", "name": "edited", "scopes": ["work_items:read"], "addresses": null, "not_before": null, "expires_at": null}','change',X'CA7E21DC7B570C4E805DA7843C86AB90BD5240A63850FBC5B4F084E501674101');
+INSERT INTO "audit" VALUES(17,1719662400000000,'token_created','alice','vijiz-kirin',NULL,NULL,NULL,'{"by": "root (command line)", "name": "items", "scopes": ["work_items:read"], "addresses": null, "not_before": null, "expires_at": null}','change',X'76E73455C885C503D372A7B6629A06A4C1C2CD30BE1EDBF70AA5EC175AC29B0B');
+INSERT INTO "audit" VALUES(18,1720526400000000,'token_created','alice','pakin-silos',NULL,NULL,NULL,'{"by": "root (command line)", "name": "rotatedOld", "scopes": ["code:read"], "addresses": null, "not_before": null, "expires_at": null}','change',X'C0DD1FA1CC33DA5036D5A42DD29BDC80938DC8B980E1FA93C1EEEBBEFCC3010E');
+INSERT INTO "audit" VALUES(19,1735214400000000,'account_enabled','carol',NULL,NULL,NULL,NULL,'{"by": "root (command line)"}','change',X'C39B8A56C82181099C19EF06F84F8FECD3AD4E881005152933AB637801758224');
+INSERT INTO "audit" VALUES(20,1735214400000000,'account_disabled','mallory',NULL,NULL,NULL,NULL,'{"by": "root (command line)"}','change',X'7354B243E490A26B470A1EE0CC2B92E53DD73ACEE1E563AEA10ADEA515225D68');
+INSERT INTO "audit" VALUES(21,1735214400000000,'token_revoked','alice','pavuj-pozib',NULL,NULL,NULL,'{"by": "root (command line)", "reason": "left on a train"}','change',X'57810E26FD9EBC6E7F4BD2646A4F685B877CED30193227AF2F3DEE7288C2F143');
+INSERT INTO "audit" VALUES(22,1735214400000000,'token_edited','alice','humof-dahad',NULL,NULL,NULL,'{"by": "root (command line)", "changes": {"scopes": [["work_items:read"], ["code:read", "work_items:read"]]}}','change',X'833A1EACE9EB3C99EC048F28336260CD82AC9A5E29D9EDA9AAE7CF96D2DE7A53');
+INSERT INTO "audit" VALUES(23,1735214400000000,'token_rotated','alice','pakin-silos',NULL,NULL,NULL,'{"by": "root (command line)"}','change',X'16ABAC2D75EAFEF40FBE975B07FB7A5803FB3A4B838EEBFF4615E7614D67E042');
+INSERT INTO "audit" VALUES(24,1726574400000000,'clone','alice','joraz-bakih','team/app','192.0.2.7','000000000001','{}','read',X'B168F98140FCC153F717EA20326BEBB8CD3C949B13DAD2C1C85CB673453393FA');
+INSERT INTO "audit" VALUES(25,1726574400000000,'push','build','rusis-gohoh','team/app','192.0.2.7','000000000002','{"updates": [{"ref": "refs/heads/main", "old": "0000000000000000000000000000000000000000", "new": "5555555555555555555555555555555555555555", "outcome": "ok"}]}','push',X'6F3F24B908687576EF48A82EAD3208A7B7C9C390FF6C4450DB9E3C07E909FE6A');
+INSERT INTO "audit" VALUES(26,1733054400000000,'clone','alice','joraz-bakih','team/app','192.0.2.7','000000000003','{}','read',X'4E5DE1C115EE29BA6F130006CE126ACFCD637E24BED092A950137F5F86AAEFC6');
+INSERT INTO "audit" VALUES(27,1733054400000000,'push','build','rusis-gohoh','team/app','192.0.2.7','000000000004','{"updates": [{"ref": "refs/heads/main", "old": "0000000000000000000000000000000000000000", "new": "5555555555555555555555555555555555555555", "outcome": "ok"}]}','push',X'A6C28BDEF4F31E482A104F32D1D03A6C4369E9F6611CB08ED24BB1D4AB62160F');
+INSERT INTO "audit" VALUES(28,1734436800000000,'clone','alice','joraz-bakih','team/app','192.0.2.7','000000000005','{}','read',X'00188791BAB20BAFABCAECF09DF679485DE195DD0C6CF64DA12EC2C99E16D430');
+INSERT INTO "audit" VALUES(29,1734436800000000,'fetch','alice','joraz-bakih','team/app','192.0.2.7','000000000006','{}','read',X'294A1118A861E8B2B52701A568DF05CF3B18641FBE32FA06BDF4594FC2B7C47D');
+INSERT INTO "audit" VALUES(30,1734436800000000,'fetch','alice','joraz-bakih','team/app','192.0.2.7','000000000007','{}','read',X'0FC334A4D3F12D0F2AF00F640750B8266C4F2A34A9CBC46C9562753A2D27718F');
+INSERT INTO "audit" VALUES(31,1734436800000000,'fetch','alice','joraz-bakih','team/app','192.0.2.7','000000000008','{}','read',X'364F231E33AF2AA10147591FD1AC561E454F56B78FD70F053DB5536B3F84DCD5');
+INSERT INTO "audit" VALUES(32,1734436800000000,'fetch','alice','joraz-bakih','team/app','192.0.2.7','000000000009','{}','read',X'C637E69E0B389DE7EE94AB8474771D627A8699A4F4EEF186461A8ACA668DC89F');
+INSERT INTO "audit" VALUES(33,1734436800000000,'push','build','rusis-gohoh','team/app','192.0.2.7','00000000000a','{"updates": [{"ref": "refs/heads/main", "old": "0000000000000000000000000000000000000000", "new": "5555555555555555555555555555555555555555", "outcome": "ok"}]}','push',X'E03D6BD5CE88D18D5BF8CB5477CACA13949C774DCBEE982397EF87420763B3D5');
+INSERT INTO "audit" VALUES(34,1734523200000000,'clone','alice','joraz-bakih','team/app','192.0.2.7','00000000000b','{}','read',X'37B8998153074E5DF3B9D871CA7A0B522F17F2783EBEF1A6B36EB66E6E27F2A9');
+INSERT INTO "audit" VALUES(35,1734523200000000,'fetch','alice','joraz-bakih','team/app','192.0.2.7','00000000000c','{}','read',X'D024D88EC81B67D305FB287211B64F8DA4643052FF89CEF1AF65AC4E8C4F30C9');
+INSERT INTO "audit" VALUES(36,1734523200000000,'fetch','alice','joraz-bakih','team/app','192.0.2.7','00000000000d','{}','read',X'7DE1085481B53AC0523DCB4D7280DF9C9C9DE00E730A9CDEDA56E0A026EC78AB');
+INSERT INTO "audit" VALUES(37,1734523200000000,'fetch','alice','joraz-bakih','team/app','192.0.2.7','00000000000e','{}','read',X'097E8229517B1441C396E48DC7B5EFC57316FE8AB3F2812651955C53A4BBADA5');
+INSERT INTO "audit" VALUES(38,1734523200000000,'push','build','rusis-gohoh','team/app','192.0.2.7','00000000000f','{"updates": [{"ref": "refs/heads/main", "old": "0000000000000000000000000000000000000000", "new": "5555555555555555555555555555555555555555", "outcome": "ok"}]}','push',X'B0F84A85FF2FF465735C35CD91A3BFEBD61044A54FAB5A9BEFE7E79C40928C39');
+INSERT INTO "audit" VALUES(39,1735732800000000,'clone','alice','joraz-bakih','team/app','192.0.2.7','000000000010','{}','read',X'B3D80F637DFBB5C3FC3B3C8F5AFF6E84ED8588D90487ADADB11B3C823354C54D');
+INSERT INTO "audit" VALUES(40,1735732800000000,'fetch','alice','joraz-bakih','team/app','192.0.2.7','000000000011','{}','read',X'55E9200435BDDED76B11F6C2F566462CC5861DA8A77C836311C4E031C95BA3E0');
+INSERT INTO "audit" VALUES(41,1735732800000000,'fetch','alice','joraz-bakih','team/app','192.0.2.7','000000000012','{}','read',X'1C54F44158354328D75B87A0D140F7C7AE78142B1DB670D314EE79EB839B15B8');
+INSERT INTO "audit" VALUES(42,1735732800000000,'fetch','alice','joraz-bakih','team/app','192.0.2.7','000000000013','{}','read',X'3D25C69757068C01781C2472142A40FE2AA25E09E34D09BC10A6936238A25C7D');
+INSERT INTO "audit" VALUES(43,1735732800000000,'fetch','alice','joraz-bakih','team/app','192.0.2.7','000000000014','{}','read',X'7DAAEECA149CB8CA981EDBE83B7F61DB5D62BC8FF83A43F1F011D3D13DB2EF64');
+INSERT INTO "audit" VALUES(44,1735732800000000,'push','build','rusis-gohoh','team/app','192.0.2.7','000000000015','{"updates": [{"ref": "refs/heads/main", "old": "0000000000000000000000000000000000000000", "new": "5555555555555555555555555555555555555555", "outcome": "ok"}]}','push',X'CF2CCB5D4165B273689ECA0C509B2FA885DE3E91B0776C7DBE45107879934B1D');
+INSERT INTO "audit" VALUES(45,1736337600000000,'clone','alice','joraz-bakih','team/app','192.0.2.7','000000000016','{}','read',X'F86298BEB753B8DAEE9069E4434FCE390A0BD58B7A6B5EB6D648EC5ECFD4198A');
+INSERT INTO "audit" VALUES(46,1736337600000000,'fetch','alice','joraz-bakih','team/app','192.0.2.7','000000000017','{}','read',X'C3E840B889E2E451016B0A1FDF479C1769D1C362AFAFB98AD340364002E2D527');
+INSERT INTO "audit" VALUES(47,1736337600000000,'fetch','alice','joraz-bakih','team/app','192.0.2.7','000000000018','{}','read',X'6A723736B26BC8596D050B7E5D8DBE661D813C8CC88FAEDC9023FBE5BD5137DF');
+INSERT INTO "audit" VALUES(48,1736337600000000,'push','build','rusis-gohoh','team/app','192.0.2.7','000000000019','{"updates": [{"ref": "refs/heads/main", "old": "0000000000000000000000000000000000000000", "new": "5555555555555555555555555555555555555555", "outcome": "ok"}]}','push',X'EB84C09947CC5D320F183F2E9999C5087264D1AED44BFE058DAC3DF2A02D7419');
+INSERT INTO "audit" VALUES(49,1736856000000000,'clone','alice','joraz-bakih','team/app','192.0.2.7','00000000001a','{}','read',X'42307E3FFF9D1DD9F88EE90B0BB9CBF4E6BBC9736EB4654705211BEDDD134EF5');
+INSERT INTO "audit" VALUES(50,1736856000000000,'fetch','alice','joraz-bakih','team/app','192.0.2.7','00000000001b','{}','read',X'FCE484B54B049AC2918FC7F453351D25215AD85E14AFD675C4DFD9C23798F9F6');
+INSERT INTO "audit" VALUES(51,1736856000000000,'push','build','rusis-gohoh','team/app','192.0.2.7','00000000001c','{"updates": [{"ref": "refs/heads/main", "old": "0000000000000000000000000000000000000000", "new": "5555555555555555555555555555555555555555", "outcome": "ok"}]}','push',X'E2EFF6A0708A01A1FAF1789B06F8963163D40707F1A663B56244A6B66B6F0C23');
+INSERT INTO "audit" VALUES(52,1736942400000000,'clone','alice','joraz-bakih','team/app','192.0.2.7','00000000001d','{}','read',X'BA5BD64010314E70487D60E86647A777C9A279AF079F12FC4E7F9A43455440FF');
+INSERT INTO "audit" VALUES(53,1736942400000000,'push','build','rusis-gohoh','team/app','192.0.2.7','00000000001e','{"updates": [{"ref": "refs/heads/main", "old": "0000000000000000000000000000000000000000", "new": "5555555555555555555555555555555555555555", "outcome": "ok"}]}','push',X'E946D38F8C0CCDAED4475D72D56DD5508177489A64828757CA66201F4D4A881D');
+INSERT INTO "audit" VALUES(54,1736683200000000,'archive','bob','sibis-dizir','team/app','192.0.2.7','00000000001f','{}','read',X'4249124211B46EEA3C2DC39AF1EF0F0AF76CF8B3C08C59D7B247D4B30DE1A5E1');
+INSERT INTO "audit" VALUES(55,1736769600000000,'clone','bob','sibis-dizir','team/app','192.0.2.7','000000000020','{"aborted": true}','read',X'D65C5FB7939844AA5C0E736D1F64DC7324A7A126F691D9D9D458BBC4B4E70D7E');
+INSERT INTO "audit" VALUES(56,1736769600000000,'push','build','rusis-gohoh','team/app','192.0.2.7','000000000021','{"updates": [{"ref": "refs/tags/v1", "old": "0000000000000000000000000000000000000000", "new": "5555555555555555555555555555555555555555", "outcome": "ok"}, {"ref": "refs/heads/x", "old": "0000000000000000000000000000000000000000", "new": "5555555555555555555555555555555555555555", "outcome": "ng", "reason": "pre-receive hook declined"}]}','push',X'82E32E28A7CF8C8EA8FC97B8386F70F5FC9187F86BBD3553636C9333FA646519');
+INSERT INTO "audit" VALUES(57,1736856000000000,'refused','alice','pavuj-pozib','team/app','192.0.2.7','000000000022','{"code": "token_revoked", "service": "git-upload-pack"}','refused',X'612EAEF691C7FE8F5EFBEA1EB5C75B7A848BF1A841351A0CD56660CBCAFC61B9');
+INSERT INTO "audit" VALUES(58,1736856000000000,'refused','bob','dakut-bajar','team/app','192.0.2.7','000000000023','{"code": "token_expired", "service": "git-upload-pack"}','refused',X'8979C77F9853E0535B8A457EA1F064FDBB62C0D611C9749441746B3D7703B647');
+INSERT INTO "audit" VALUES(59,1736856000000000,'refused','alice','vijiz-kirin','team/app','192.0.2.7','000000000024','{"code": "scope_missing", "service": "git-upload-pack"}','refused',X'8B0F3616221EEC976F7D3BD3B74FCCA966A9D2783CE5E330C825286853150FC7');
+INSERT INTO "audit" VALUES(60,1736856000000000,'refused','bob','porim-mojop','team/app','192.0.2.7','000000000025','{"code": "address_denied", "service": "git-upload-pack"}','refused',X'2F9EDB63C62445150D65C6CD44CF4B4831FBCF01C70113482CE3CFCB6EB5A8A2');
+INSERT INTO "audit" VALUES(61,1736938800000000,'password_set','alice',NULL,NULL,NULL,NULL,'{"by": "root (command line)"}','change',X'9A6358430A6874822BAC53084E09E1B1EB76D460E268116EB15E60D35CC70EA5');
+INSERT INTO "audit" VALUES(62,1736938800000000,'password_imported','bob',NULL,NULL,NULL,NULL,'{"by": "root (command line)"}','change',X'9921BB5F3942716A0E9033B335C4121FC0E588BB228CBC5CBE1AA4EF84FE0577');
+INSERT INTO "audit" VALUES(63,1736938800000000,'signed_in','alice',NULL,NULL,'192.0.2.7','0f','{"by": "alice"}','sign_in',X'F6AB43D31DAD5780374EB67D0EE0DDC747D95E9C48083C9525F43ADA39530482');
+INSERT INTO "audit" VALUES(64,1736938800000000,'signed_in','alice',NULL,NULL,'192.0.2.7','0f','{"by": "alice"}','sign_in',X'84CF92B64F55619AC3E533A8B665257BA90222FF08627A70B08BC8ED37AD2D9F');
+INSERT INTO "audit" VALUES(65,1736938800000000,'signed_in','alice',NULL,NULL,'192.0.2.7','0f','{"by": "alice"}','sign_in',X'FB5C063C115833753ED6F2AC9781F76C5A0C475FC36AA8B4B3C7BC82F946C770');
+INSERT INTO "audit" VALUES(66,1736938800000000,'sign_in_failed','alice',NULL,NULL,'192.0.2.7','0f','{"by": "somebody"}','sign_in',X'74024F5DAE56C0517EF1C477C369C1CD2AB670FC53C7626B5C1FCF2310F62962');
+INSERT INTO "audit" VALUES(67,1736942400000000,'password_confirmed','alice',NULL,NULL,'192.0.2.7','0f','{"by": "alice"}','sign_in',X'C178D91D945508581AC9171A86864ECBB9BC8C3FD668F8F6AE2CA52A1DFC5638');
+INSERT INTO "audit" VALUES(68,1736942400000000,'session_ended','alice',NULL,NULL,'192.0.2.7','0f','{"by": "alice"}','sign_in',X'BCF8B1C229043ED15C1C03410A0D5B1205AA44807B4270E1A2F5BE76F0ABB76A');
+INSERT INTO "audit" VALUES(69,1736942400000000,'signed_out','alice',NULL,NULL,'192.0.2.7','0f','{"by": "alice"}','sign_in',X'06F290493602E5629AA71D0B64EC46D5918F8D477337D60107F679F1A45BEEE0');
+INSERT INTO "audit" VALUES(70,1736942400000000,'password_changed','alice',NULL,NULL,'192.0.2.7','0f','{"by": "alice"}','change',X'2D229DB923A5CD46766F47612ABA3A1DDCDAB5487161DD05E718D672F79EA9A2');
+CREATE TABLE audit_pruned (
+	id INTEGER NOT NULL, 
+	chain BLOB NOT NULL, 
+	at BIGINT NOT NULL, 
+	PRIMARY KEY (id)
+);
+CREATE TABLE failed_sign_ins (
+	"key" TEXT NOT NULL, 
+	failures INTEGER NOT NULL, 
+	last_at BIGINT NOT NULL, 
+	PRIMARY KEY ("key")
+);
+INSERT INTO "failed_sign_ins" VALUES('address:192.0.2.7/32',1,1736938800000000);
+INSERT INTO "failed_sign_ins" VALUES('account:2bd806c97f0e00af1a1fc3328fa763a9269723c8db8fac4f93af71db186d6e90',1,1736938800000000);
+CREATE TABLE idempotency_keys (
+	account_id INTEGER NOT NULL, 
+	"key" BLOB NOT NULL, 
+	request BLOB NOT NULL, 
+	token_id TEXT NOT NULL, 
+	created_at BIGINT NOT NULL, 
+	PRIMARY KEY (account_id, "key"), 
+	CONSTRAINT key_account_exists FOREIGN KEY(account_id) REFERENCES accounts (id)
+);
+CREATE TABLE known_devices (
+	digest BLOB NOT NULL, 
+	account_id INTEGER NOT NULL, 
+	seen_at BIGINT NOT NULL, 
+	PRIMARY KEY (digest), 
+	CONSTRAINT devices_account_exists FOREIGN KEY(account_id) REFERENCES accounts (id)
+);
+INSERT INTO "known_devices" VALUES(X'DAD5BF76DC85CB1B3A7DDA2ED98136CA3DD153A805DC33C799CEF996E3367E7A',1,1736938800000000);
+INSERT INTO "known_devices" VALUES(X'0C11BDA492D1359AEFFDA263693B9205469959C6EBAAC2E5511F79542A321033',1,1736938800000000);
+INSERT INTO "known_devices" VALUES(X'3C5A9E6A095352984B2789923D7F523DB90ADAD5DB9BA5C09AE6546F14AC646D',1,1736938800000000);
+CREATE TABLE sessions (
+	id TEXT NOT NULL, 
+	account_id INTEGER NOT NULL, 
+	digest BLOB NOT NULL, 
+	created_at BIGINT NOT NULL, 
+	last_seen_at BIGINT NOT NULL, 
+	authenticated_at BIGINT NOT NULL, 
+	address TEXT NOT NULL, 
+	browser TEXT NOT NULL, 
+	by_header BOOLEAN NOT NULL, 
+	PRIMARY KEY (id), 
+	CONSTRAINT sessions_digest_unique UNIQUE (digest), 
+	CONSTRAINT sessions_account_exists FOREIGN KEY(account_id) REFERENCES accounts (id)
+);
+INSERT INTO "sessions" VALUES('gudam-vimab',1,X'2C4EBF6E81A19C02E1F1A0673D3A8028588F3345577B84FED969CDEFA636F9C0',1736938800000000,1736938800000000,1736942400000000,'192.0.2.7','Firefox/140.0',0);
+CREATE TABLE token_uses (
+	token_id TEXT NOT NULL, 
+	day INTEGER NOT NULL, 
+	uses INTEGER NOT NULL, 
+	PRIMARY KEY (token_id, day)
+)
+ WITHOUT ROWID
+
+;
+INSERT INTO "token_uses" VALUES('joraz-bakih',19983,1);
+INSERT INTO "token_uses" VALUES('joraz-bakih',20058,1);
+INSERT INTO "token_uses" VALUES('joraz-bakih',20074,5);
+INSERT INTO "token_uses" VALUES('joraz-bakih',20075,4);
+INSERT INTO "token_uses" VALUES('joraz-bakih',20089,5);
+INSERT INTO "token_uses" VALUES('joraz-bakih',20096,3);
+INSERT INTO "token_uses" VALUES('joraz-bakih',20102,2);
+INSERT INTO "token_uses" VALUES('joraz-bakih',20103,1);
+INSERT INTO "token_uses" VALUES('rusis-gohoh',19983,1);
+INSERT INTO "token_uses" VALUES('rusis-gohoh',20058,1);
+INSERT INTO "token_uses" VALUES('rusis-gohoh',20074,1);
+INSERT INTO "token_uses" VALUES('rusis-gohoh',20075,1);
+INSERT INTO "token_uses" VALUES('rusis-gohoh',20089,1);
+INSERT INTO "token_uses" VALUES('rusis-gohoh',20096,1);
+INSERT INTO "token_uses" VALUES('rusis-gohoh',20101,1);
+INSERT INTO "token_uses" VALUES('rusis-gohoh',20102,1);
+INSERT INTO "token_uses" VALUES('rusis-gohoh',20103,1);
+INSERT INTO "token_uses" VALUES('sibis-dizir',20100,1);
+INSERT INTO "token_uses" VALUES('sibis-dizir',20101,1);
+CREATE TABLE tokens (
+	id TEXT NOT NULL, 
+	account_id INTEGER NOT NULL, 
+	name TEXT NOT NULL, 
+	digest BLOB NOT NULL, 
+	hint TEXT NOT NULL, 
+	scopes JSON NOT NULL, 
+	addresses JSON, 
+	created_at BIGINT NOT NULL, 
+	not_before BIGINT, 
+	expires_at BIGINT, 
+	last_used_at BIGINT, 
+	last_used_from TEXT, 
+	revoked_at BIGINT, 
+	revoked_by TEXT, 
+	revoked_reason TEXT, 
+	PRIMARY KEY (id), 
+	CONSTRAINT tokens_digest_unique UNIQUE (digest), 
+	CONSTRAINT tokens_account_exists FOREIGN KEY(account_id) REFERENCES accounts (id)
+);
+INSERT INTO "tokens" VALUES('joraz-bakih',1,'laptop',X'8A1657888D1BA209E2E678C3D3B8C5CEEB511BB230D8DF6D7922E0275D741AA6','gpat_…mBmO','["code:write"]',NULL,1711022400000000,NULL,NULL,1736942400000000,'192.0.2.7',NULL,NULL,NULL);
+INSERT INTO "tokens" VALUES('sibis-dizir',2,'reader',X'BF617B216773FBA99C232C2203B9B212DB8B75CB2CA29563DFB923039B1F7FEC','gpat_…pPDK','["code:read"]','["127.0.0.0/8", "::1/128"]',1711886400000000,NULL,NULL,1736769600000000,'192.0.2.7',NULL,NULL,NULL);
+INSERT INTO "tokens" VALUES('porim-mojop',2,'elsewhere',X'419A31E62A7B4B61D6CCB9ED523F3C544A063F8A9828377E5099F8ACCF203519','gpat_…hKmQ','["code:read"]','["192.0.2.0/24"]',1712750400000000,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "tokens" VALUES('najur-zalaj',2,'pending',X'B20CEB48B7179D7D36058CF63F14EA07C66A6D62479F8CCA17C5F261C9964877','gpat_…xoqp','["code:read"]',NULL,1713614400000000,4859740800000000,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "tokens" VALUES('dakut-bajar',2,'expired',X'A191104E046B2C91BB294BAD94495F4781E71B98DCE3EAE374FB39B7A7AC0595','gpat_…ptgD','["code:read"]',NULL,1714478400000000,NULL,1717070400000000,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "tokens" VALUES('kakim-fukub',1,'ends',X'626EAA0501861292AEC42613394473FB16C2557333193A3DE079B23D225DDED6','gpat_…NLfg','["code:read"]',NULL,1715342400000000,NULL,4859827199000000,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "tokens" VALUES('rusis-gohoh',3,'service',X'DB9ED254657D9753BED14F260060198D2CC4A871A6423F18FCF8A7AFA0E12FDD','gpat_…WJqE','["code:write"]',NULL,1716206400000000,NULL,NULL,1736769600000000,'192.0.2.7',NULL,NULL,NULL);
+INSERT INTO "tokens" VALUES('dimat-dimin',4,'disabled',X'42567E940E706FEB1B786B7BF8B8A3BBA7FF5C0DE12FC050F221D3326E4284D4','gpat_…L5gN','["code:write"]',NULL,1717070400000000,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "tokens" VALUES('pavuj-pozib',1,'revoked',X'529C01B0624D97A72E67B44157E7B2AA049965FB71AF06CB9E4A17AD94066FE2','gpat_…84IW','["code:write"]',NULL,1717934400000000,NULL,NULL,NULL,NULL,1735214400000000,'root (command line)','left on a train');
+INSERT INTO "tokens" VALUES('humof-dahad',1,'edited',X'F3FEB6F2E5A49E17ABA9985A096DD40D833669631EA3DEC68DBD9E371F54DF1E','gpat_…2wDt','["code:read", "work_items:read"]',NULL,1718798400000000,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "tokens" VALUES('vijiz-kirin',1,'items',X'DAC89A8A83DE3ED6D36707EF1A1A6DAB94551A5A343FE118AB63BF82365DDFD8','gpat_…xNkk','["work_items:read"]',NULL,1719662400000000,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+INSERT INTO "tokens" VALUES('pakin-silos',1,'rotatedOld',X'A9253B283A841A0DAE13C34BA560850C74C85A111DF09C0618FA00760FB681AD','gpat_…Hvl5','["code:read"]',NULL,1720526400000000,NULL,NULL,NULL,NULL,NULL,NULL,NULL);
+CREATE INDEX audit_by_time ON audit (at);
+CREATE INDEX audit_by_token ON audit (token, at);
+CREATE INDEX audit_by_account ON audit (account, at);
+CREATE INDEX audit_by_repository ON audit (repository, at);
+CREATE INDEX tokens_by_account ON tokens (account_id, created_at, id);
+CREATE INDEX tokens_by_time ON tokens (created_at, id);
+CREATE INDEX audit_by_kind ON audit (kind, at);
+CREATE INDEX audit_by_token_and_kind ON audit (token, kind, at);
+CREATE INDEX audit_by_account_and_kind ON audit (account, kind, at);
+CREATE INDEX sessions_by_account ON sessions (account_id, created_at);
+CREATE INDEX sessions_by_time ON sessions (created_at);
+CREATE INDEX known_devices_by_time ON known_devices (seen_at);
+CREATE INDEX failed_sign_ins_by_time ON failed_sign_ins (last_at);
+CREATE INDEX idempotency_keys_by_time ON idempotency_keys (created_at);
+COMMIT;

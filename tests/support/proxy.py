@@ -185,7 +185,13 @@ class Proxy:
 
     def get(self, path: str, headers: dict[str, str] | None = None) -> tuple[int, str]:
         """Ask for an address; return status and text."""
-        request = urllib.request.Request(self.url + path, headers=headers or {})
+        return self._asked(urllib.request.Request(self.url + path, headers=headers or {}))
+
+    def post(self, path: str, headers: dict[str, str], body: bytes) -> tuple[int, str]:
+        """Send something to an address; return status and text."""
+        return self._asked(urllib.request.Request(self.url + path, body, headers))
+
+    def _asked(self, request: urllib.request.Request) -> tuple[int, str]:
         try:
             with urllib.request.urlopen(request, timeout=20, context=_UNVERIFIED) as response:
                 return response.status, response.read().decode()

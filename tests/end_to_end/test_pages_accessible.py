@@ -126,7 +126,7 @@ def test_every_page_of_a_stranger(stranger: Person, past: Past) -> None:
 
 
 def test_other_states_of_the_pages(alice: Person, past: Past) -> None:
-    named = ("old laptop", "trial of the new CI", "from next month on", "coding agent")
+    named = ("old laptop", "trial of the new CI", "from next month on", "coding agent", "job")
     tokens = [f"/-/tokens/{past.tokens[name]}" for name in named]
     accounts = [f"/-/administration/accounts/{name}" for name in ("mallory", "build-farm")]
     states = [
@@ -184,6 +184,7 @@ def test_each_scheme_at_each_width(alice: Person, path: str) -> None:
     [
         ("/-/tokens/add", "Create Token", {}),
         ("/-/tokens/add?expires=date", "Create Token", {}),
+        ("/-/tokens/add?repositories=!x&refs=main&uses=0&addresses=x", "Create Token", {}),
         ("/-/account", "Change password", {"New password": "short"}),
         ("/-/administration/add-account", "Add account", {"Name": "no such name"}),
         ("/-/administration/accounts/bob", "Set password", {"New password": "not the same"}),

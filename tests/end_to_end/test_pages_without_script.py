@@ -6,10 +6,12 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from gitpat_proxy.cli.context import Services
 from tests.support.browser import Person, beside, person
 from tests.support.git import Git
 from tests.support.past import ADMINISTRATOR, PASSWORD, make_accounts
 from tests.support.proxy import Proxy
+from tests.support.secrets_seen import SEEN
 
 OTHER_PASSWORD = "eight iron ladles"
 
@@ -51,6 +53,15 @@ def add_token(bob: Person, name: str) -> str:
     page.locator("label").filter(has_text="Code (read)").click()
     press(page, "Create Token")
     return bob.secret()
+
+
+async def use_once(services: Services, secret: str) -> None:
+    found = await services.tokens.find(secret)
+    assert found
+    assert await services.tokens.take_use(found[0])
+
+
+DERIVE = ["token", "derive", "--name", "job 4711", "--scope", "code:read"]
 
 
 def opens(proxy: Proxy, secret: str) -> bool:
@@ -99,6 +110,48 @@ def test_the_life_of_a_token(bob: Person, shared_proxy: Proxy) -> None:
     notice(page, "Revoked.")
     expect(page.get_by_role("row", name="new laptop")).to_contain_text("sold")
     assert not opens(shared_proxy, new_secret)
+
+
+def test_limits_are_set_and_a_derived_token_is_shown(bob: Person, shared_proxy: Proxy) -> None:
+    page = bob.go("/-/tokens/add")
+    page.get_by_label("Name", exact=True).fill("limited")
+    page.locator("label").filter(has_text="Code (read and write)").click()
+    page.locator("label").filter(has_text="Tokens (derive)").click()
+    expect(page.get_by_label("Repositories")).to_be_hidden()
+    page.locator(".limits summary").click()
+    page.get_by_label("Repositories").fill("team/**\n!team/secret\n")
+    page.get_by_label("Branches and tags to push to").fill("main")
+    page.get_by_label("Uses").fill("5")
+    press(page, "Create Token")
+    expect(page.get_by_role("alert")).to_contain_text("'main' is no full name of a ref.")
+    page.get_by_label("Branches and tags to push to").fill("refs/heads/agent/**=create")
+    press(page, "Create Token")
+    secret = bob.secret()
+    follow(bob.go("/-/tokens"), "limited")
+    for words in ("!team/secret", "refs/heads/agent/**=create", "5 of 5", "Any address"):
+        expect(page.get_by_text(words)).to_be_visible()
+
+    beside(lambda: shared_proxy.services(lambda services: use_once(services, secret)))
+    follow(page, "Edit")
+    page.get_by_label("Name", exact=True).fill("limited still")
+    page.get_by_label("Repositories").fill("")
+    page.get_by_label("Addresses").fill("127.0.0.1 ::1")
+    press(page, "Save")
+    # What was not touched goes on to count.
+    for words in ("4 of 5", "All", "127.0.0.1/32", "refs/heads/agent/**=create"):
+        expect(page.get_by_text(words, exact=True)).to_be_visible()
+
+    job = beside(lambda: shared_proxy.ok(*DERIVE, stdin=secret).strip())
+    SEEN.secrets.add(job)
+    page.reload()
+    expect(page.get_by_role("heading", name="Derived tokens")).to_be_visible()
+    follow(page, "job 4711")
+    follow(page, "limited still")
+    follow(page, "Revoke")
+    press(page, "Revoke")
+    notice(page, "Revoked.")
+    follow(page, "job 4711")
+    expect(page.get_by_text("Revoked", exact=True).first).to_be_visible()
 
 
 def test_revoking_all_and_what_was_found(bob: Person, browser: Browser, shared_proxy: Proxy) -> None:

@@ -4,6 +4,7 @@ import random
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
+from typing import Any
 
 from gitpat_proxy.access.model import AuditEvent, Author, Token
 from gitpat_proxy.cli.context import Invocation, Services
@@ -57,6 +58,14 @@ class _Habit:
     address: str
     writes: bool = False
     weekends: bool = False
+
+
+_LIMITS = {
+    "repositories": ["team/**", "!team/secret"],
+    "refs": ["refs/heads/agent/**=create,update,force,delete", "refs/tags/agent-*=create"],
+    "addresses": ["192.0.2.0/24", "2001:db8::/32"],
+    "uses": 500,
+}
 
 
 def make_accounts(proxy: Proxy, *names: str) -> None:
@@ -134,11 +143,18 @@ class _Story:
         await make("renovate", 70, "180d", ["code:write", "work_items:read"], _daily(9, _HOUSES[0]))
         await make("code search", 45, "365d", ["code:read"], _daily(22, _HOUSES[1]))
         await make("nightly build", 40, "180d", ["code:read"], _daily(3, _HOUSES[0]))
-        await make("coding agent", 9, "14d", ["code:write"], _Habit(14, range(9), "192.0.2.41", True))
+        agent = _Habit(14, range(9), "192.0.2.41", True)
+        await make("coding agent", 9, "14d", ["code:write", "tokens:delegate"], agent, **_LIMITS)
         laptop = await make("laptop", 21, "90d", ["code:write"], _Habit(6, range(20), "192.0.2.7", True))
         items = await make("Work Items", 2, "90d", ["work_items:read"])
         self._push_of_a_release(laptop)
         token = await make("from next month on", 1, "90d", ["code:read"], not_before=True)
+        self.clock.at = self.now - timedelta(minutes=9)
+        job = TokenFacts("job 4711", ["code:write"], repositories=["team/app"], uses=3)
+        agent_id = self.past.tokens["coding agent"]
+        secret, derived = await self.tokens.derive(agent_id, job, by=self._by(ADMINISTRATOR))
+        SEEN.secrets.add(secret)
+        self.past.tokens["job"] = derived.id
         self.clock.at = self.now - timedelta(hours=5)
         facts = TokenFacts(scopes=["work_items:read", "code:read"], expires="30d")
         await self.tokens.edit(items.id, facts, by=self._by(ADMINISTRATOR))
@@ -164,10 +180,11 @@ class _Story:
         account: str = ADMINISTRATOR,
         revoke: str = "",
         not_before: bool = False,
+        **limits: Any,
     ) -> Token:
         self.clock.at = self.now - timedelta(days=days_ago, minutes=self.random.randrange(400))
         begins = (self.now + timedelta(days=12)).strftime("%Y-%m-%d") if not_before else None
-        facts = TokenFacts(name=name, scopes=scopes, expires=expires, not_before=begins)
+        facts = TokenFacts(name, scopes, expires, begins, **limits)
         secret, token = await self.tokens.create(account, facts, by=self._by(account))
         SEEN.secrets.add(secret)
         self.past.tokens[name] = token.id

@@ -219,7 +219,8 @@ class PushObserver:
 
     @property
     def may_be_use(self) -> bool:
-        return bool(self._request.updates) or not self._request.ended
+        request = self._request
+        return bool(request.updates) or request.unclear or not request.ended
 
     @property
     def is_looking(self) -> bool:

@@ -18,6 +18,8 @@ from gitpat_proxy.config.model import TokenLifetimes
 from gitpat_proxy.services.errors import FactsError
 
 _ANY = "any"
+_MOST = 100
+"""So many patterns and networks are looked through for each request."""
 
 
 @dataclass(frozen=True)
@@ -75,9 +77,9 @@ class TokenRules:
             ("scopes", "scopes", facts.scopes, lambda names: checked_scopes(names, known)),
             ("expires", "expires_at", facts.expires, lambda text: expiry_of(text, now, longest)),
             ("not_before", "not_before", facts.not_before, lambda text: beginning_of(text, now)),
-            ("addresses", "addresses", facts.addresses, _networks),
-            ("repositories", "repositories", facts.repositories, _repositories),
-            ("refs", "refs", facts.refs, _refs),
+            ("addresses", "addresses", facts.addresses, _listed(_networks)),
+            ("repositories", "repositories", facts.repositories, _listed(_repositories)),
+            ("refs", "refs", facts.refs, _listed(_refs)),
             ("uses", "uses", facts.uses, _uses),
         ]
 
@@ -96,16 +98,27 @@ def facts_of(token: Token) -> dict[str, object]:
     }
 
 
-def _repositories(texts: Sequence[str]) -> tuple[str, ...] | None:
-    """Read patterns of repositories."""
-    return None if list(texts) == [_ANY] else RepositoryPatterns(texts).texts
+def _listed(read: Callable[[Sequence[str]], object]) -> Callable[[Sequence[str]], object]:
+    """Return what reads a list that limits; `any` alone takes the limit away."""
+
+    def read_list(texts: Sequence[str]) -> object:
+        if list(texts) == [_ANY]:
+            return None
+        if len(texts) > _MOST:
+            raise ValueError(f"{len(texts)} are too many; accepted: {_MOST} at most, or any")
+        return read(texts)
+
+    return read_list
 
 
-def _refs(texts: Sequence[str]) -> tuple[RefRule, ...] | None:
-    """Read rules for refs."""
+def _repositories(texts: Sequence[str]) -> tuple[str, ...]:
+    return RepositoryPatterns(texts).texts
+
+
+def _refs(texts: Sequence[str]) -> tuple[RefRule, ...]:
     if not texts:
         raise ValueError("no rule is given; accepted: rules as refs/heads/main=update, or any")
-    return None if list(texts) == [_ANY] else tuple(map(ref_rule_of, texts))
+    return tuple(map(ref_rule_of, texts))
 
 
 def _uses(given: str | int) -> int | None:
@@ -119,9 +132,6 @@ def _uses(given: str | int) -> int | None:
 
 
 def _networks(texts: Sequence[str]) -> tuple[Network, ...] | None:
-    """Read a list of networks."""
-    if list(texts) == [_ANY]:
-        return None
     if any("%" in text for text in texts):
         raise ValueError("an address with a zone (%) names this machine's own network cards")
     try:

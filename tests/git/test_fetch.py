@@ -257,3 +257,27 @@ def expected_event(asked: list[str], pack: bytes) -> tuple[str, object] | None:
     if not pack or not any(line.startswith("want") for line in asked):
         return None
     return FETCH if any(line.startswith("have ") for line in asked) else CLONE
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding", "may_be_use"),
+    [
+        (CLONE_V0, "", True),
+        (lines(WANT, "deepen 1") + FLUSH, "", True),
+        (FETCH_V2, "", True),
+        (gzip.compress(CLONE_V2), "gzip", True),
+        (LONG_AGENT_V2 + DELIMITER + lines(f"want {A}") + FLUSH, "", True),
+        (LS_REFS_V2, "", False),
+        (FLUSH, "", False),
+        (b"", "", False),
+        # What can't be read may be anything.
+        (b"zzzz", "", True),
+        (b"not gzip", "gzip", True),
+        (gzip.compress(LS_REFS_V2) + gzip.compress(CLONE_V2), "gzip", True),
+    ],
+)
+def test_what_may_lead_to_a_pack(body: bytes, encoding: str, may_be_use: bool) -> None:
+    observer = FetchObserver(encoding)
+    observer.asked(body)
+    assert observer.may_be_use == may_be_use
+    assert ArchiveObserver().may_be_use

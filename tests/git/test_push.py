@@ -736,3 +736,19 @@ def test_a_refusal_is_read_as_one_of_every_command(
     reader = ReportReader(updates, side_band=side_band)
     reader.feed(refusing_report(updates, sentence, side_band=side_band))
     assert reader.outcomes == [(RefOutcome.REFUSED, "refused")] * len(refs)
+
+
+@pytest.mark.parametrize(
+    ("body", "may_be_use"),
+    [
+        (request(f"{A} {B} refs/heads/main"), True),
+        (b"0000", False),
+        # What is not at its end, or can't be read, may have more.
+        (b"", True),
+        (b"zzzz", True),
+    ],
+)
+def test_what_may_change_something(body: bytes, may_be_use: bool) -> None:
+    observer = PushObserver("")
+    observer.asked(body)
+    assert observer.may_be_use == may_be_use

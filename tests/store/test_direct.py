@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from gitpat_proxy.access.refs import ref_rule_of
 from gitpat_proxy.store import accounts, tokens
 from gitpat_proxy.store.database import Database
 from gitpat_proxy.store.direct import NotAtOnceError
@@ -39,6 +40,10 @@ FULL = {
     "not_before": NOW,
     "expires_at": NOW + timedelta(days=9, microseconds=1),
     "name": "größe 🗝",
+    "repositories": ("team/**", "!team/größe"),
+    "refs": (ref_rule_of("refs/heads/main=update"),),
+    "uses": 5,
+    "uses_left": 4,
 }
 
 

@@ -16,6 +16,7 @@ from aiohttp import ClientError, hdrs, web
 
 from gitpat_proxy.access.address import Address, address_text
 from gitpat_proxy.access.model import AuditEvent, Token
+from gitpat_proxy.access.push import RefDecision, verdict_of
 from gitpat_proxy.access.refusal import Code, Refusal, RefusedError, refuse
 from gitpat_proxy.access.secret import without_secrets
 from gitpat_proxy.backends.base import (
@@ -34,7 +35,7 @@ from gitpat_proxy.file_sender import FileSender
 from gitpat_proxy.git.fetch import ArchiveObserver, FetchObserver
 from gitpat_proxy.git.operation import Kind, Operation, Service
 from gitpat_proxy.git.pktline import pkt_line
-from gitpat_proxy.git.push import PushObserver
+from gitpat_proxy.git.push import MOST_COMMANDS, MOST_UPDATES, PushObserver, RefUpdate
 from gitpat_proxy.outcome import (
     log_request,
     own_headers,
@@ -57,6 +58,7 @@ _TOLD_IN_A_PACKET = frozenset(
 )
 
 _BEGINNING_BYTES = 64 * 1024
+_DECISIONS_AT_ONCE = 10
 _LARGEST_WRITE = 64 * 1024
 _LONGEST_ANSWER_KEPT = 1024 * 1024
 _NO_LINGERING = struct.pack("ii", 1, 0)
@@ -127,6 +129,10 @@ class Exchange:
         self.refusal: Refusal | None = None
         self.body_refusal: Refusal | None = None
         """Why a body is refused that was let in: what it asks for shows as it comes."""
+        self.decide_ref: Callable[[RefUpdate], RefDecision] | None = None
+        """Decides each command of a push whose refs are limited: nothing is forwarded before."""
+        self.only_forward = False
+        """The push may update branches to what follows them, and to nothing else."""
         self.token_ends: str | None = None
         """When the permitted token ends, as text, if that is near."""
         self._request = request
@@ -139,6 +145,7 @@ class Exchange:
         self._observer: Observer | None = None
         self._arriving = self._receive()
         self._beginning: list[bytes] = []
+        self._is_decided = False
         self._body_is_over = asyncio.Event()
         self._is_body_cut = False
         self._is_forwarded = False
@@ -155,11 +162,19 @@ class Exchange:
 
         Raises ClientGoneError if that does not come, RefusedError if it shows what is refused.
         """
+        await self._hold_until(lambda: self._bytes_in >= _BEGINNING_BYTES)
+
+    async def receive_commands(self) -> None:
+        """Wait for the rest of the commands of a push whose refs are limited; raises as above."""
+        if self.decide_ref:
+            await self._hold_until(lambda: self._is_decided)
+
+    async def _hold_until(self, is_enough: Callable[[], bool]) -> None:
         try:
-            async for chunk in self._arriving:
-                self._beginning.append(chunk)
-                if self._bytes_in >= _BEGINNING_BYTES:
-                    return
+            while not is_enough():
+                self._beginning.append(await anext(self._arriving))
+        except StopAsyncIteration:
+            return
         except BodyCutError:
             if self.body_refusal:
                 raise RefusedError(self.body_refusal) from None
@@ -194,6 +209,8 @@ class Exchange:
 
     async def body(self) -> AsyncIterator[bytes]:
         """Yield the request's body as it was sent; raise BodyCutError if it does not arrive whole."""
+        if self.decide_ref and not self._is_decided:
+            raise RuntimeError("a push is forwarded when all its refs are decided")
         for chunk in self._beginning:
             yield chunk
         self._beginning.clear()
@@ -207,7 +224,10 @@ class Exchange:
         it has sent all.
         """
         observer = self._observer = _observer_of(
-            self._request, self.operation, self._limits.command_list_bytes
+            self._request,
+            self.operation,
+            self._limits.command_list_bytes,
+            MOST_COMMANDS if self.decide_ref else MOST_UPDATES,
         )
         try:
             async for chunk in self._chunks():
@@ -215,12 +235,14 @@ class Exchange:
                 if self.body_refusal is None:
                     if observer:
                         observer.asked(chunk)
-                    self.body_refusal = self._refusal_of_body()
+                    self.body_refusal = self._refusal_of_body() or await self._refusal_of_refs()
                 if self.body_refusal and self._bytes_in > 2 * self._limits.push_bytes:
                     self._cut()
                     break
                 if self.body_refusal is None:
                     yield chunk
+            if self.body_refusal is None:
+                self.body_refusal = await self._refusal_of_refs(is_all=True)
         except BodyCutError:
             self._is_body_cut = True
             raise
@@ -263,6 +285,26 @@ class Exchange:
             return refuse(Code.PUSH_TOO_LARGE, most=size_text(limits.push_bytes))
         return None
 
+    async def _refusal_of_refs(self, *, is_all: bool = False) -> Refusal | None:
+        """Decide the push, once, as soon as its commands are there; `is_all`: no more will come."""
+        observer, decide_ref = self._observer, self.decide_ref
+        if decide_ref is None or self._is_decided or not isinstance(observer, PushObserver):
+            return None
+        if not (is_all or observer.is_list_over):
+            return None
+        if not observer.is_list_clear:
+            return refuse(Code.COMMANDS_UNCLEAR)
+        decisions = []
+        for number, update in enumerate(observer.updates, 1):
+            decisions.append(decide_ref(update))
+            if number % _DECISIONS_AT_ONCE == 0:
+                # There may be many, and many rules: others have a turn.
+                await asyncio.sleep(0)
+        verdict = verdict_of(observer.updates, decisions)
+        observer.decide([without_secrets(reason) for reason in verdict.reasons])
+        self.only_forward, self._is_decided = verdict.only_forward, True
+        return verdict.refusal
+
     @property
     def _own_headers(self) -> dict[str, str]:
         return own_headers(self.request_id, self.token_ends)
@@ -278,7 +320,8 @@ class Exchange:
             return self._response
         headers = self._own_headers | refusal_headers(refusal)
         response = self._packet(refusal, headers) or web.Response(
-            status=refusal.status,
+            # A push that asked for no report: with 200 it would seem to be done.
+            status=403 if refusal.status == 200 else refusal.status,
             text=refusal_text(refusal, self.request_id, self._public_url),
             headers=headers,
         )
@@ -292,7 +335,7 @@ class Exchange:
             return None
         text = refusal_line(refusal, self.request_id)
         if refusal is self.body_refusal and isinstance(self._observer, PushObserver):
-            told = self._observer.refusal(text)
+            told = self._observer.refusal(text, f"Nothing was pushed (request {self.request_id})")
         elif refusal.code in _TOLD_IN_A_PACKET and operation.service is Service.UPLOAD_PACK:
             told = pkt_line(f"ERR {text}".encode())
         if told is None:
@@ -479,7 +522,10 @@ class Exchange:
             return event, details | {"aborted": True, "code": self.refusal.code.value}
         if self.refusal:
             service = self.operation.service if self.operation else None
-            return "refused", {"code": self.refusal.code.value, "service": service}
+            refs = (
+                details if isinstance(self._observer, PushObserver) and self._observer.is_refused else {}
+            )
+            return "refused", {"code": self.refusal.code.value, "service": service} | refs
         return event, details if self._complete or self._is_reported else details | {"aborted": True}
 
     @property
@@ -514,11 +560,11 @@ async def _given(chunks: list[bytes]) -> AsyncIterator[bytes]:
 
 
 def _observer_of(
-    request: web.Request, operation: Operation | None, longest_list: int
+    request: web.Request, operation: Operation | None, longest_list: int, most_updates: int
 ) -> Observer | None:
     if operation is None or operation.kind is not Kind.RPC:
         return None
     encoding = request.headers.get(hdrs.CONTENT_ENCODING, "")
     if operation.service is Service.RECEIVE_PACK:
-        return PushObserver(encoding, longest_list)
+        return PushObserver(encoding, longest_list, most_updates)
     return FetchObserver(encoding) if operation.service is Service.UPLOAD_PACK else ArchiveObserver()

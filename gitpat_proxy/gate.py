@@ -11,7 +11,8 @@ from aiohttp import hdrs, web
 from aiohttp.http import HttpVersion10, HttpVersion11
 
 from gitpat_proxy.access.model import Clock
-from gitpat_proxy.access.policy import Attempt, decide
+from gitpat_proxy.access.policy import Attempt, decide, limits_refs
+from gitpat_proxy.access.push import decide_ref
 from gitpat_proxy.access.refusal import Code, RefusedError, refuse
 from gitpat_proxy.access.representation import ending_text
 from gitpat_proxy.admission import Admission
@@ -122,20 +123,24 @@ class Gate:
             exchange.token, account = await self._authentication.token_of(authorization, address)
             now = self._clock()
             rules = self._access.of_account(account.name)
-            self._permit(Attempt(operation, exchange.token, account, address, now, rules))
+            attempt = Attempt(operation, exchange.token, account, address, now, rules)
+            self._permit(attempt)
             exchange.token_ends = ending_text(exchange.token, now)
             _check_media_type(request, operation)
             backend, path = self._route(operation)
+            if _is_push(operation) and limits_refs(attempt):
+                exchange.decide_ref = partial(decide_ref, attempt, backend.ref_problem(path))
             self._recorder.use(exchange.token.id, self._clock(), exchange.address)
             with self._watch.over(exchange):
                 if operation.kind is Kind.RPC:
                     await exchange.receive_beginning()
-                call = _call(request, exchange, path)
                 async with self._uses.counted(exchange) as use:
-                    if not use and (whole := backend.at_hand(call)):
+                    if not use and (whole := backend.at_hand(_call(request, exchange, path))):
                         return await exchange.give(whole)
                     async with self._admission.place(exchange.token.id, address) as place:
+                        await exchange.receive_commands()
                         exchange.must_go_on()
+                        call = _call(request, exchange, path)
                         async with backend.serve(call, place.release) as answer:
                             passed = use.of(answer, operation.service) if use else answer
                             await exchange.relay(passed, partial(self._keep, exchange))
@@ -211,6 +216,10 @@ def _operation(request: web.Request) -> Operation:
         raise RefusedError(refuse(Code.METHOD_NOT_ALLOWED, allow=error.allowed)) from None
 
 
+def _is_push(operation: Operation) -> bool:
+    return operation.kind is Kind.RPC and operation.service is Service.RECEIVE_PACK
+
+
 def _check_media_type(request: web.Request, operation: Operation) -> None:
     """Let nothing pass that git, or an upstream, could read and we could not."""
     wanted = operation.request_type
@@ -238,4 +247,5 @@ def _call(request: web.Request, exchange: Exchange, path: tuple[str, ...]) -> Ca
         token_id=token.id,
         address=exchange.address,
         request_id=exchange.request_id,
+        only_forward=exchange.only_forward,
     )

@@ -20,6 +20,8 @@ class Code(StrEnum):
     REPOSITORY_NOT_FOUND = "repository_not_found"
     ACCESS_DENIED = "access_denied"
     REF_DENIED = "ref_denied"
+    REF_MALFORMED = "ref_malformed"
+    COMMANDS_UNCLEAR = "commands_unclear"
     DUMB_PROTOCOL_OFF = "dumb_protocol_off"
     SERVICE_OFF = "service_off"
     THROTTLED = "throttled"
@@ -102,6 +104,12 @@ _TABLE: dict[Code, tuple[int, str]] = {
         "The account {account} may not do that in {repository}: {service} needs {needed}.",
     ),
     Code.REF_DENIED: (200, "{who} may not {verb} {ref}."),
+    Code.REF_MALFORMED: (200, "Nothing can be pushed to {ref} so: git knows no such change or name."),
+    Code.COMMANDS_UNCLEAR: (
+        400,
+        "What this push changes can't be read, and the refs that it may change are limited: push with "
+        "git itself.",
+    ),
     Code.DUMB_PROTOCOL_OFF: (
         404,
         "The dumb protocol is off here; use a client that speaks smart HTTP, as Git does since 1.6.6.",

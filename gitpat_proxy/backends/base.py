@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
+from gitpat_proxy.access.push import RefProblem
 from gitpat_proxy.git.operation import Operation, Service
 
 
@@ -36,7 +37,7 @@ class Call(Asked):
     """A permitted operation, with all that a backend needs for it.
 
     `headers` are only those in FORWARDED_REQUEST_HEADERS. `body` raises BodyCutError where the client
-    is gone.
+    is gone. `only_forward`: a branch may be updated to what follows it, and to nothing else.
     """
 
     body: AsyncIterator[bytes]
@@ -44,6 +45,7 @@ class Call(Asked):
     token_id: str
     address: str
     request_id: str
+    only_forward: bool = False
 
     @property
     def is_push(self) -> bool:
@@ -121,6 +123,9 @@ class Backend(Protocol):
         `on_taken` is called once the backend has given all of its answer: what is left to do costs
         no process.
         """
+
+    def ref_problem(self, path: tuple[str, ...]) -> RefProblem:
+        """Return what tells of the refs of a repository whether rules can hold for them."""
 
     async def check(self) -> Finding:
         """Try whether the backend can serve, with what is there."""

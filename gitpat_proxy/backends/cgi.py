@@ -11,6 +11,15 @@ _GIT_PROTOCOL = re.compile(r"[A-Za-z0-9=:._-]{1,255}")
 _HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\x20-\x7e\t]*)")
 _STATUS = re.compile(r"([1-5][0-9]{2})( .*)?")
 
+# For this one push, and stricter only than the repository's own configuration. Without replacements:
+# one pushed before (refs/replace/) could make any commit look as if it followed another.
+_ONLY_FORWARD = {
+    "GIT_CONFIG_COUNT": "1",
+    "GIT_CONFIG_KEY_0": "receive.denyNonFastForwards",
+    "GIT_CONFIG_VALUE_0": "true",
+    "GIT_NO_REPLACE_OBJECTS": "1",
+}
+
 
 class CgiHeadError(ValueError):
     """What the program printed is no head of a CGI answer."""
@@ -44,6 +53,8 @@ def environment(
     }
     if call.headers.get("content-encoding"):
         variables["HTTP_CONTENT_ENCODING"] = call.headers["content-encoding"]
+    if call.only_forward:
+        variables |= _ONLY_FORWARD
     if protocol := protocol_of(call.headers):
         variables["GIT_PROTOCOL"] = protocol
     return variables

@@ -6,12 +6,14 @@ import os
 import subprocess
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import structlog
 
+from gitpat_proxy.access.push import RefProblem
 from gitpat_proxy.access.refusal import Code, Refusal, RefusedError, refuse
 from gitpat_proxy.backends.answers import Answers, Production, Question
 from gitpat_proxy.backends.base import (
@@ -171,6 +173,25 @@ class HttpBackend:
         finally:
             watching.cancel()
 
+    def ref_problem(self, path: tuple[str, ...]) -> RefProblem:
+        """See Backend.ref_problem."""
+        name = git_directory(self._root, path)
+        repository = self._root / (name or "nothing")
+        has_reftable = (repository / "reftable").exists()
+        is_symbolic = symbolic_refs(repository)
+
+        def problem(ref: bytes, only_forward: bool) -> str | None:
+            if has_reftable:
+                return "this proxy can't read the refs of a repository with reftables"
+            if is_symbolic(ref):
+                return "it stands for another ref; push to that one"
+            # Only of branches git tells whether it is a fast-forward (receive.denyNonFastForwards).
+            if only_forward and not ref.startswith(b"refs/heads/"):
+                return "outside refs/heads/ every update counts as forced"
+            return None
+
+        return problem
+
     async def check(self) -> Finding:
         """Have git advertise the refs of one repository below the folder."""
         part = f"repositories {self._root}"
@@ -326,6 +347,35 @@ def _looks_like_git_directory(directory: Path) -> bool:
         and (directory / "objects").is_dir()
         and (directory / "refs").is_dir()
     )
+
+
+def symbolic_refs(repository: Path) -> Callable[[bytes], bool]:
+    """Return what tells whether a push to a ref changes another one, as git follows links.
+
+    Also where what it stands for is not there yet. Packed refs are never symbolic.
+    """
+    top = os.fsencode(repository)
+    refs = os.path.realpath(top + b"/refs")
+
+    @cache
+    def leads_away(folder: bytes) -> bool:
+        return os.path.realpath(top + b"/" + folder) != refs + folder.removeprefix(b"refs")
+
+    def is_symbolic(ref: bytes) -> bool:
+        if leads_away(ref.rpartition(b"/")[0]):
+            return True
+        try:
+            file = os.open(top + b"/" + ref, os.O_RDONLY | os.O_NOFOLLOW)
+        except OSError as error:
+            return error.errno not in {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG}
+        try:
+            return os.read(file, 4) == b"ref:"
+        except IsADirectoryError:
+            return False
+        finally:
+            os.close(file)
+
+    return is_symbolic
 
 
 async def _begun(process: GitProcess, call: Call) -> tuple[dict[str, str], bytes]:

@@ -9,6 +9,7 @@ import aiohttp
 import structlog
 from yarl import URL
 
+from gitpat_proxy.access.push import RefProblem
 from gitpat_proxy.access.refusal import Code, Refusal, RefusedError, refuse
 from gitpat_proxy.backends.base import (
     Answer,
@@ -38,6 +39,7 @@ class Upstream:
 
     def __init__(self, route: RouteConfig) -> None:
         self._base = str(route.upstream)
+        self._protects_history = route.upstream_protects_history
         tls = _tls_context(route)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=tls, limit=0),
@@ -71,6 +73,17 @@ class Upstream:
             yield Answer(answer_headers(response.headers), _body(response, body))
         finally:
             response.close()
+
+    def ref_problem(self, path: tuple[str, ...]) -> RefProblem:
+        """See Backend.ref_problem. What a symbolic ref stands for can't be seen from here."""
+        del path
+
+        def problem(_ref: bytes, only_forward: bool) -> str | None:
+            if not only_forward or self._protects_history:
+                return None
+            return "this proxy can't tell whether it is a fast-forward"
+
+        return problem
 
     async def check(self) -> Finding:
         """Ask for the address itself: any answer shows that there is an HTTP server."""

@@ -103,6 +103,7 @@ class RouteConfig(Section):
     upstream_timeout_seconds: int = _accepts(
         "a whole number of seconds from 1 on", default=60, strict=True, ge=1
     )
+    upstream_protects_history: StrictBool = _accepts("true or false", default=False)
 
     @cached_property
     def segments(self) -> tuple[str, ...]:
@@ -157,7 +158,7 @@ class Limits(Section):
     request_line_bytes: Size = _size("8KiB")
     header_bytes: Size = _size("8KiB")
     headers: int = _number(128)
-    command_list_bytes: Size = _size("2MiB")
+    command_list_bytes: Size = _size("8MiB")
     push_bytes: Size = _size("5GiB")
     first_byte_seconds: int = _number(60)
     hook_seconds: int = _number(3600)

@@ -5,7 +5,7 @@ audit. What can't be understood is said to be unclear.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -13,20 +13,46 @@ from gitpat_proxy.git.body import LONGEST_LOOK, ContentReader
 from gitpat_proxy.git.pktline import Packet, PktLineDecoder, PktLineError, Special, pkt_line
 
 MOST_UPDATES = 5000
-"""So many ref updates of a push are kept; of more it is said that there are more."""
-_MOST_PACKETS = 50_000
+"""So many ref updates of a push the audit keeps; of more it is said that there are more."""
+MOST_COMMANDS = 100_000
+"""So many are read where each has to be decided: more than fit into 8 MiB."""
+_MOST_PACKETS = MOST_COMMANDS
 _BAND_BYTES = 60_000
-_LONGEST_REF = 60_000
+_LONGEST_LINE = 65_000
 _LONGEST_SAID = 1000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RefUpdate:
     """One command of a push: `old` and `new` are object names, all zeros for none."""
 
     ref: bytes
     old: str
     new: str
+
+    @property
+    def name(self) -> str:
+        """The ref as text: no two good names have the same, as none has a backslash."""
+        return self.ref.decode("utf-8", "backslashreplace")
+
+    @property
+    def creates(self) -> bool:
+        return not self.old.strip("0")
+
+    @property
+    def deletes(self) -> bool:
+        return not self.new.strip("0")
+
+
+# git-check-ref-format(1), below refs/ alone.
+_REF_NAME = re.compile(
+    rb"refs(?:/(?!\.)(?:(?!\.\.|@\{|\.lock(?:/|$))[^\x00-\x20\x7f~^:?*\[\\/])+)+(?<!\.)", re.DOTALL
+)
+
+
+def is_ref_name(name: bytes) -> bool:
+    """Tell whether git takes it for the full name of a ref: others may lead elsewhere on a disk."""
+    return _REF_NAME.fullmatch(name) is not None
 
 
 class RefOutcome(StrEnum):
@@ -40,7 +66,7 @@ class RefOutcome(StrEnum):
 # git reads capital digits as well, and reports on a command whose ref has no name.
 _OBJECT_NAME = "[0-9a-fA-F]{40}(?:[0-9a-fA-F]{24})?"
 _COMMAND = re.compile(rf"({_OBJECT_NAME}) ({_OBJECT_NAME}) (.*)".encode(), re.DOTALL)
-_CERTIFIED_COMMAND = re.compile(rf"^{_OBJECT_NAME} .*$".encode(), re.MULTILINE)
+_SHALLOW = re.compile(rf"shallow {_OBJECT_NAME}".encode())
 # What changes the answer. No others are kept: a client may send half a million.
 _CAPABILITIES = frozenset({b"report-status", b"report-status-v2", b"side-band-64k"})
 # As git's isspace, and its gpg-interface.c.
@@ -58,18 +84,22 @@ class RefUpdateReader:
 
     `capabilities`: of what the client asked for, that which changes the answer.
     `ended`: the command list was read to its end. `unclear`: it has a part that is no pkt-line, or is
-    longer than what is looked at.
+    longer than what is looked at. `malformed`: it has a part that no client of git's sends; git refuses
+    such a push, or reads it otherwise than another server may.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most_updates: int = MOST_UPDATES) -> None:
         self.updates: list[RefUpdate] = []
         self.capabilities: frozenset[str] = frozenset()
         self.ended = False
         self.unclear = False
+        self.malformed = False
+        self._most_updates = most_updates
         self._decoder = PktLineDecoder()
         self._packets = 0
         self._certificate = bytearray()
         self._in_certificate = False
+        self._has_certificate = False
 
     def feed(self, content: bytes) -> None:
         """Take the next piece of the body; what is no command list is git's to refuse."""
@@ -87,24 +117,30 @@ class RefUpdateReader:
         self._packets += 1
         if isinstance(packet, Special):
             # Any packet without a payload ends git's reading, not a flush alone.
-            self._end_certificate()
+            self.malformed |= packet is not Special.FLUSH or self._in_certificate
+            if self._has_certificate:
+                self._end_certificate()
             self.ended = True
             return
         if self._packets > _MOST_PACKETS:
             self.unclear = True
             return
         if self._in_certificate:
-            self._read_certificate(packet.partition(b"\0")[0])
+            text, nul, _ = packet.partition(b"\0")
+            self.malformed |= bool(nul)
+            self._read_certificate(text)
             return
         line, nul, capabilities = packet.removesuffix(b"\n").partition(b"\0")
         if line.startswith(b"shallow "):
+            self.malformed |= bool(nul) or not _SHALLOW.fullmatch(line)
             return
         if nul:
             words = _WORD.findall(capabilities.partition(b"\0")[0])
             names = _CAPABILITIES.intersection(word.partition(b"=")[0] for word in words)
             self.capabilities |= {name.decode() for name in names}
         if line == b"push-cert":
-            self._in_certificate = True
+            self.malformed |= self._has_certificate
+            self._in_certificate = self._has_certificate = True
         else:
             self._read_command(line)
 
@@ -115,16 +151,20 @@ class RefUpdateReader:
             self._certificate += text
 
     def _end_certificate(self) -> None:
-        """The commands stand between the first empty line and the signature."""
+        """The commands stand between the first empty line and the last that begins a signature."""
+        self.malformed |= bool(self.updates)
         _header, empty_line, rest = bytes(self._certificate).partition(b"\n\n")
-        signature = _SIGNATURE.search(self._certificate)
-        end = signature.start() - len(_header) - len(empty_line) if signature else len(rest)
-        for match in _CERTIFIED_COMMAND.finditer(rest, 0, max(end, 0)):
-            self._read_command(match[0])
+        signatures = [match.start() for match in _SIGNATURE.finditer(self._certificate)]
+        end = signatures[-1] - len(_header) - len(empty_line) if signatures else len(rest)
+        self.malformed |= end <= 0 or len(signatures) > 1
+        for line in rest[: max(end, 0)].removesuffix(b"\n").split(b"\n"):
+            self._read_command(line)
 
     def _read_command(self, line: bytes) -> None:
         match = _COMMAND.fullmatch(line)
-        if match and len(self.updates) >= MOST_UPDATES:
+        if match is None or len(match[1]) != len(match[2]):
+            self.malformed = True
+        if match and len(self.updates) >= self._most_updates:
             self.unclear = True
         elif match:
             old, new = match[1].decode().lower(), match[2].decode().lower()
@@ -188,31 +228,41 @@ class ReportReader:
             self._ended = True
 
 
-def refusing_report(updates: Sequence[RefUpdate], sentence: str, *, side_band: bool) -> bytes:
-    """Return a report-status that refuses every command, for the reason that the sentence says.
+def refusing_report(
+    reasons: Iterable[tuple[bytes, str]], *, unpack: str = "ok", said: str = "", side_band: bool
+) -> bytes:
+    """Return a report-status that refuses each ref for its reason (gitprotocol-pack, "Report Status").
 
-    See gitprotocol-pack, "Report Status". A ref whose name leaves no room for a reason is left out,
-    which git takes for a refusal as well.
+    `unpack` is what is said of the pack, and `said` for the person to read, where there is a side band.
+    A ref whose name leaves no room for a reason is left out, which git takes for a refusal as well.
     """
-    lines = [b"unpack " + sentence.encode()]
-    lines += [b"ng " + update.ref + b" refused" for update in updates if len(update.ref) < _LONGEST_REF]
+    lines = [b"unpack " + unpack.encode()]
+    refused = (b"ng " + ref + b" " + reason.encode() for ref, reason in reasons)
+    lines += [line for line in refused if len(line) <= _LONGEST_LINE]
     report = b"".join(pkt_line(line + b"\n") for line in lines) + b"0000"
     if not side_band:
         return report
     pieces = [report[at : at + _BAND_BYTES] for at in range(0, len(report), _BAND_BYTES)]
-    return b"".join(pkt_line(b"\x01" + piece) for piece in pieces) + b"0000"
+    spoken = pkt_line(b"\x02" + said.encode() + b"\n") if said else b""
+    return spoken + b"".join(pkt_line(b"\x01" + piece) for piece in pieces) + b"0000"
 
 
 class PushObserver:
     """Watches a push go by, and says at its end what the audit should keep.
 
-    `longest_list`: so many bytes of its command list are looked at.
+    `longest_list`: so many bytes of its command list are looked at, and `most_updates` commands.
     """
 
-    def __init__(self, content_encoding: str, longest_list: int = LONGEST_LOOK) -> None:
+    def __init__(
+        self,
+        content_encoding: str,
+        longest_list: int = LONGEST_LOOK,
+        most_updates: int = MOST_UPDATES,
+    ) -> None:
         self._content = ContentReader(content_encoding, longest_list)
-        self._request = RefUpdateReader()
+        self._request = RefUpdateReader(most_updates)
         self._report: ReportReader | None = None
+        self._reasons: list[str] = []
 
     def asked(self, chunk: bytes) -> None:
         self._request.feed(self._content.read(chunk))
@@ -247,19 +297,51 @@ class PushObserver:
         return "; ".join(filter(None, [self._report.unpack, *(line.strip() for line in said)]))
 
     @property
+    def updates(self) -> list[RefUpdate]:
+        return self._request.updates
+
+    @property
+    def is_list_over(self) -> bool:
+        """Tell whether the command list has ended, or can't be read on."""
+        return self._request.ended or self._request.unclear or self._content.gave_up
+
+    @property
+    def is_list_clear(self) -> bool:
+        """Tell whether the whole command list was read, and has nothing that may be read otherwise."""
+        return self._request.ended and not (self._request.unclear or self._request.malformed)
+
+    @property
+    def is_refused(self) -> bool:
+        """Tell whether any of the updates is refused, and with it all of them."""
+        return bool(self._reasons)
+
+    @property
     def is_list_too_long(self) -> bool:
         """Tell whether the command list goes on after what is looked at."""
         return self._content.is_used_up and not self._request.ended
 
-    def refusal(self, sentence: str) -> bytes | None:
-        """Return an answer that refuses all; None if the client asked for no report."""
-        if "report-status" not in self._request.capabilities and (
-            "report-status-v2" not in self._request.capabilities
-        ):
+    def decide(self, reasons: list[str]) -> None:
+        """Take why each of the updates is refused; none: they are permitted."""
+        self._reasons = reasons
+        if not reasons and len(self.updates) > MOST_UPDATES:
+            # Nobody needs the others any more.
+            del self.updates[MOST_UPDATES:]
+            self._request.unclear = True
+
+    def refusal(self, sentence: str, said: str) -> bytes | None:
+        """Return an answer that refuses all; None if the client asked for no report.
+
+        `sentence` is why, where it is not the refs that are refused, and else `said` for all of them.
+        """
+        request = self._request
+        if request.capabilities.isdisjoint({"report-status", "report-status-v2"}):
             return None
-        return refusing_report(
-            self._request.updates, sentence, side_band="side-band-64k" in self._request.capabilities
-        )
+        side_band = "side-band-64k" in request.capabilities
+        refs = [update.ref for update in request.updates]
+        if not self.is_refused:
+            refused = [(ref, "refused") for ref in refs]
+            return refusing_report(refused, unpack=sentence, side_band=side_band)
+        return refusing_report(zip(refs, self._reasons, strict=True), said=said, side_band=side_band)
 
     def answered(self, chunk: bytes) -> None:
         if self._report is None:
@@ -277,15 +359,15 @@ class PushObserver:
         if not request.updates and not unclear:
             return None
         outcomes = self._report.outcomes if self._report else []
-        unknown = [(RefOutcome.UNKNOWN, "")] * (len(request.updates) - len(outcomes))
+        if self.is_refused:
+            outcomes = [(RefOutcome.REFUSED, reason) for reason in self._reasons]
+        kept = request.updates[:MOST_UPDATES]
+        unclear |= len(kept) < len(request.updates)
+        known = outcomes[: len(kept)]
+        unknown = [(RefOutcome.UNKNOWN, "")] * (len(kept) - len(known))
         updates = [
-            {
-                "ref": update.ref.decode("utf-8", "backslashreplace"),
-                "old": update.old,
-                "new": update.new,
-                "outcome": outcome.value,
-            }
+            {"ref": update.name, "old": update.old, "new": update.new, "outcome": outcome.value}
             | ({"reason": reason} if reason else {})
-            for update, (outcome, reason) in zip(request.updates, [*outcomes, *unknown], strict=True)
+            for update, (outcome, reason) in zip(kept, [*known, *unknown], strict=True)
         ]
         return "push", {"updates": updates} | ({"unclear": True} if unclear else {})

@@ -36,6 +36,8 @@ FACTS: dict[Code, tuple[int, dict[str, object]]] = {
         },
     ),
     Code.REF_DENIED: (200, {"who": "<who>", "verb": "<verb>", "ref": "<ref>"}),
+    Code.REF_MALFORMED: (200, {"ref": "<ref>"}),
+    Code.COMMANDS_UNCLEAR: (400, {}),
     Code.DUMB_PROTOCOL_OFF: (404, {}),
     Code.SERVICE_OFF: (403, {"repository": "<repository>", "service": "<service>"}),
     Code.THROTTLED: (429, {"address": "<address>", "retry_after": 17}),

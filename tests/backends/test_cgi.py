@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -97,6 +98,16 @@ def test_the_environment_is_made_from_what_was_understood(
     a_call: Call, of_the_request: dict[str, str]
 ) -> None:
     assert environment_of(a_call) == COMMON | of_the_request
+
+
+def test_where_history_is_protected_git_is_told_so_for_this_push_alone() -> None:
+    changed = environment_of(replace(call(), only_forward=True)).items() - environment_of(call()).items()
+    assert dict(changed) == {
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": "receive.denyNonFastForwards",
+        "GIT_CONFIG_VALUE_0": "true",
+        "GIT_NO_REPLACE_OBJECTS": "1",
+    }
 
 
 HEADERS = {

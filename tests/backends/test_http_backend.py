@@ -11,6 +11,7 @@ from gitpat_proxy.backends.http_backend import (
     git_directory,
     http_backend_program,
     repositories_below,
+    symbolic_refs,
 )
 from gitpat_proxy.config.model import Config, Limits
 from tests.support.git import Git, make_repository
@@ -196,3 +197,38 @@ def test_the_program_is_gits_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(FileNotFoundError, match="git is not installed, or not on the search path"):
         http_backend_program()
+
+
+@pytest.mark.parametrize(
+    ("ref", "is_it"),
+    [
+        ("refs/heads/main", False),
+        ("refs/heads/packed", False),
+        ("refs/heads/not/there", False),
+        ("refs/heads/main/below", False),
+        ("refs/heads", False),
+        ("refs/heads/" + "x" * 300, False),
+        ("refs/heads/alias", True),
+        ("refs/heads/dangling", True),
+        ("refs/heads/link", True),
+        ("refs/linked/main", True),
+    ],
+)
+def test_what_stands_for_another_ref_is_seen(tmp_path: Path, ref: str, is_it: bool) -> None:
+    repository = make_repository(tmp_path / "app.git")
+    git = Git(tmp_path / "home")
+    git("branch", "packed", "main", cwd=repository)
+    git("pack-refs", "--all", "--prune", cwd=repository)
+    git("update-ref", "refs/heads/main", "packed", cwd=repository)
+    git("symbolic-ref", "refs/heads/alias", "refs/heads/main", cwd=repository)
+    git("symbolic-ref", "refs/heads/dangling", "refs/heads/nothing", cwd=repository)
+    (repository / "refs/heads/link").symlink_to("main")
+    (repository / "refs/linked").symlink_to("heads")
+    assert symbolic_refs(repository)(ref.encode()) is is_it
+
+
+def test_a_repository_whose_refs_are_a_link_has_refs_as_any_other(tmp_path: Path) -> None:
+    repository = make_repository(tmp_path / "app.git")
+    (repository / "refs").rename(tmp_path / "refs")
+    (repository / "refs").symlink_to(tmp_path / "refs")
+    assert not symbolic_refs(repository)(b"refs/heads/main")

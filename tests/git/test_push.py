@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 
 from gitpat_proxy.git.pktline import PktLineDecoder, PktLineError, pkt_line
 from gitpat_proxy.git.push import (
+    MOST_COMMANDS,
     PushObserver,
     RefOutcome,
     RefUpdate,
     RefUpdateReader,
     ReportReader,
+    is_ref_name,
     refusing_report,
 )
 from tests.git.cuts import CUTS, cut
@@ -69,7 +71,7 @@ def read(body: bytes) -> RefUpdateReader:
     whole.feed(body)
     for position in range(len(body)):
         by_bytes.feed(body[position : position + 1])
-    for name in ("updates", "capabilities", "ended", "unclear"):
+    for name in ("updates", "capabilities", "ended", "unclear", "malformed"):
         assert getattr(whole, name) == getattr(by_bytes, name), name
     return whole
 
@@ -145,6 +147,7 @@ def test_the_commands_of_a_signed_push(cut: int) -> None:
 
 
 HEAD, END = "certificate version 0.1\n\n", "push-cert-end\n"
+SIGNATURE = "-----BEGIN SSH SIGNATURE-----\n"
 MAIN_LINE, GONE_LINE = f"{A} {B} refs/heads/main\n", f"{A} {NONE} refs/x\n"
 
 
@@ -168,6 +171,9 @@ MAIN_LINE, GONE_LINE = f"{A} {B} refs/heads/main\n", f"{A} {NONE} refs/x\n"
         ([HEAD, MAIN_LINE, "-----BEGIN PGP MESSAGE-----x\n", GONE_LINE, END], [MAIN]),
         ([HEAD, MAIN_LINE, "-----BEGIN SSH SIGNATURE-----\n" + GONE_LINE], [MAIN]),
         ([HEAD, MAIN_LINE, "-----BEGIN SIGNED MESSAGE-----\n" + GONE_LINE], [MAIN]),
+        # of several lines that begin one, the last does: no way around the audit
+        (["-----BEGIN SSH SIGNATURE-----\n\n", MAIN_LINE, SIGNATURE, END], [MAIN]),
+        ([HEAD, MAIN_LINE, SIGNATURE, GONE_LINE, SIGNATURE, END], [MAIN, GONE]),
         (["-----BEGIN SSH SIGNATURE-----\n\n", MAIN_LINE, END, GONE_LINE], [GONE]),
         # git reads the certificate last, wherever it stands, and two as one
         ([HEAD, MAIN_LINE, END, f"{A} {B} refs/heads/other"], [OTHER, MAIN]),
@@ -263,7 +269,7 @@ def test_garbage_has_no_commands_and_ends_the_reading(garbage: bytes) -> None:
 
 @pytest.mark.parametrize(
     ("packets", "updates", "unclear"),
-    [(49_999, [MAIN], False), (50_000, [], True), (200_000, [], True)],
+    [(99_999, [MAIN], False), (100_000, [], True), (200_000, [], True)],
 )
 def test_how_many_packets_are_read(packets: int, updates: list[RefUpdate], unclear: bool) -> None:
     reader = RefUpdateReader()
@@ -652,7 +658,7 @@ def test_however_any_command_list_is_cut_it_is_read_alike(body: bytes, cuts: lis
     whole, in_pieces = read(body), RefUpdateReader()
     for piece in cut(body, cuts):
         in_pieces.feed(piece)
-    for name in ("updates", "capabilities", "ended", "unclear"):
+    for name in ("updates", "capabilities", "ended", "unclear", "malformed"):
         assert getattr(whole, name) == getattr(in_pieces, name), name
 
 
@@ -728,14 +734,107 @@ def test_of_any_report_the_outcome_of_each_command_is_known(
     ]
 
 
-@given(st.lists(REFS, max_size=6), st.text(max_size=30), st.booleans())
+@given(st.lists(st.tuples(REFS, st.text(max_size=30)), max_size=6), st.booleans())
 def test_a_refusal_is_read_as_one_of_every_command(
-    refs: list[bytes], sentence: str, side_band: bool
+    refused: list[tuple[bytes, str]], side_band: bool
 ) -> None:
-    updates = [RefUpdate(ref, A, B) for ref in refs]
-    reader = ReportReader(updates, side_band=side_band)
-    reader.feed(refusing_report(updates, sentence, side_band=side_band))
-    assert reader.outcomes == [(RefOutcome.REFUSED, "refused")] * len(refs)
+    reader = ReportReader([RefUpdate(ref, A, B) for ref, _ in refused], side_band=side_band)
+    reader.feed(refusing_report(refused, said="Nothing was pushed", side_band=side_band))
+    assert reader.unpack == "ok"
+    assert reader.outcomes == [(RefOutcome.REFUSED, reason.removesuffix("\n")) for _, reason in refused]
+
+
+def test_a_name_that_leaves_no_room_for_a_reason_is_left_out() -> None:
+    long, short = b"refs/heads/" + b"x" * 64_990, b"refs/heads/x"
+    answer = refusing_report([(long, "no"), (short, "no")], side_band=False)
+    assert answer == report("unpack ok", "ng refs/heads/x no")
+
+
+SIGNED = [HEAD, MAIN_LINE, "-----BEGIN SSH SIGNATURE-----\nx\n", END]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [],
+        [f"{A} {B} refs/heads/main\0 x"],
+        [f"shallow {A}\n", f"{A} {NONE} refs/heads/main\0 x\n", f"{NONE} {B} refs/x"],
+        [f"{LONG_A} {LONG_NONE} refs/heads/main\0 x"],
+        ["push-cert\0 x", *SIGNED],
+        [f"shallow {A}", "push-cert\0 x", *SIGNED],
+    ],
+)
+def test_what_clients_of_gits_send_is_well_formed(lines: list[str]) -> None:
+    assert not read(request(*lines)).malformed
+
+
+@pytest.mark.parametrize(
+    ("lines", "end"),
+    [
+        *[([f"{A} {B} refs/heads/main\0 x"], end) for end in ENDS[1:]],
+        ([""], b"0000"),
+        (["hello"], b"0000"),
+        ([f"{A} {B}"], b"0000"),
+        ([f"{A} {LONG_A} refs/heads/main\0 x"], b"0000"),
+        ([f"{A} {B} refs/heads/main\0 x", f"{A}  {B} refs/x"], b"0000"),
+        (["shallow x", f"{A} {B} refs/heads/main\0 x"], b"0000"),
+        ([f"shallow {A}\0 x", f"{A} {B} refs/heads/main\0 x"], b"0000"),
+        (["push-cert\0 x"], b"0000"),
+        (["push-cert\0 x", HEAD, END], b"0000"),
+        (["push-cert\0 x", HEAD, MAIN_LINE], b"0000"),
+        (["push-cert\0 x", HEAD, MAIN_LINE, "x\n", END], b"0000"),
+        (["push-cert\0 x", HEAD, MAIN_LINE + "\n", END], b"0000"),
+        (["push-cert\0 x", HEAD, MAIN_LINE.rstrip() + "\0\n", END], b"0000"),
+        (["push-cert\0 x", MAIN_LINE, END], b"0000"),
+        (["push-cert\0 x", *SIGNED, "push-cert", *SIGNED], b"0000"),
+        (["push-cert\0 x", *SIGNED, f"{A} {B} refs/heads/other"], b"0000"),
+        (["push-cert\0 x", "-----BEGIN SSH SIGNATURE-----\n", *SIGNED], b"0000"),
+    ],
+)
+def test_what_no_client_of_gits_sends_is_malformed(lines: list[str], end: bytes) -> None:
+    assert read(request(*lines, end=end)).malformed
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *[b"refs/heads/main", b"refs/heads/a/b.c", b"refs/tags/v1.0", b"refs/notes/commits", b"refs/x"],
+        *[b"refs/heads/-", b"refs/heads/@", b"refs/heads/a=b", b"refs/heads/a{b}", b"refs/heads/lock"],
+        *["refs/heads/größe".encode(), b"refs/heads/\xff", b"refs/heads/a.lockx"],
+        *[b"HEAD", b"", b"refs", b"refs/", b"/refs/heads/x", b"heads/x", b"refs//x", b"refs/heads/"],
+        *[b"refs/heads/../x", b"refs/heads/./x", b"refs/heads/.x", b"refs/heads/x.", b"refs/heads/a..b"],
+        *[b"refs/heads/x.lock", b"refs/heads/x.lock/y", b"refs/heads/a b", b"refs/heads/a\nb"],
+        *[b"refs/heads/a\x7f", b"refs/heads/a~1", b"refs/heads/a^", b"refs/heads/a:b", b"refs/heads/a?"],
+        *[b"refs/heads/*", b"refs/heads/[a]", b"refs/heads/a\\b", b"refs/heads/a@{1}"],
+    ],
+)
+def test_the_names_of_refs_are_those_that_git_takes(name: bytes) -> None:
+    git = subprocess.run(["git", "check-ref-format", name], check=False).returncode == 0
+    assert is_ref_name(name) is (git and name.startswith(b"refs/"))
+
+
+@given(
+    st.lists(st.sampled_from([b"a", b".", b"/", b"@", b"{", b"~", b".lock", b"-", b"\xc3"]), max_size=9)
+)
+@settings(max_examples=50)
+def test_any_name_of_a_ref_is_one_that_git_takes(parts: list[bytes]) -> None:
+    name = b"refs/heads/" + b"".join(parts)
+    git = subprocess.run(["git", "check-ref-format", name], check=False).returncode == 0
+    assert is_ref_name(name) is git
+
+
+def test_a_push_that_is_refused_is_kept_with_the_reasons() -> None:
+    observer = PushObserver("")
+    observer.asked(request(f"{A} {B} refs/heads/main\0 report-status", f"{A} {NONE} refs/x"))
+    observer.decide(["no", "not pushed because of refs/heads/main"])
+    updates = [
+        kept("refs/heads/main", "ng", reason="no"),
+        kept("refs/x", "ng", A, NONE, reason="not pushed because of refs/heads/main"),
+    ]
+    assert observer.event() == ("push", {"updates": updates})
+    assert observer.refusal("", "") == report(
+        "unpack ok", "ng refs/heads/main no", "ng refs/x not pushed because of refs/heads/main"
+    )
 
 
 @pytest.mark.parametrize(
@@ -752,3 +851,14 @@ def test_what_may_change_something(body: bytes, may_be_use: bool) -> None:
     observer = PushObserver("")
     observer.asked(body)
     assert observer.may_be_use == may_be_use
+
+
+def test_of_many_updates_that_are_decided_no_more_are_kept_than_of_others() -> None:
+    observer = PushObserver("", 8 * 1024 * 1024, MOST_COMMANDS)
+    lines = [f"{A} {B} refs/heads/{number}" for number in range(5001)]
+    observer.asked(request(f"{lines[0]}\0 report-status", *lines[1:]))
+    assert len(observer.updates) == 5001
+    observer.decide([])
+    details = observer.event()[1]
+    assert (len(details["updates"]), details["unclear"]) == (5000, True)
+    assert len(observer.updates) == 5000

@@ -154,5 +154,5 @@ def section(site: Site, case: Case) -> str:
 def test_the_page_shows_what_git_prints(site: Site) -> None:
     page = "\n".join([HEAD, *(section(site, case) for case in CASES)])
     if os.environ.get("GITPAT_WRITE_REFUSALS"):
-        PAGE.write_text(page)
-    assert PAGE.read_text() == page
+        PAGE.write_text(page, encoding="utf-8")
+    assert PAGE.read_text(encoding="utf-8") == page

@@ -741,7 +741,7 @@ def test_a_refusal_is_read_as_one_of_every_command(
     reader = ReportReader([RefUpdate(ref, A, B) for ref, _ in refused], side_band=side_band)
     reader.feed(refusing_report(refused, said="Nothing was pushed", side_band=side_band))
     assert reader.unpack == "ok"
-    assert reader.outcomes == [(RefOutcome.REFUSED, reason.removesuffix("\n")) for _, reason in refused]
+    assert reader.outcomes == [(RefOutcome.REFUSED, reason) for _, reason in refused]
 
 
 def test_a_name_that_leaves_no_room_for_a_reason_is_left_out() -> None:

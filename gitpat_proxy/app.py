@@ -23,6 +23,7 @@ from gitpat_proxy.services.access import Access
 from gitpat_proxy.services.accounts import Accounts
 from gitpat_proxy.services.audit import Recorder, prune_regularly
 from gitpat_proxy.services.clock import unhurried
+from gitpat_proxy.services.explanations import Explanations
 from gitpat_proxy.services.passwords import Passwords
 from gitpat_proxy.services.sessions import Sessions
 from gitpat_proxy.services.sign_in import SignIn
@@ -57,6 +58,7 @@ def make_app(
     throttle = Throttle(shared, config)
     authentication = Authentication(tokens, throttle)
     recorder = Recorder(database)
+    explanations = Explanations(database, tokens, clock, config)
     described = document(config.public_url, __version__)
     pages = PageParts(
         config=config,
@@ -64,13 +66,24 @@ def make_app(
         database=database,
         accounts=Accounts(database, clock, passwords),
         tokens=tokens,
+        explanations=explanations,
         sessions=sessions,
         sign_in=sign_in,
         throttle=throttle,
         visitors=visitors,
         reference=reference(described),
     )
-    api = ApiParts(config, database, tokens, authentication, throttle, recorder, clock, described)
+    api = ApiParts(
+        config,
+        database,
+        tokens,
+        explanations,
+        authentication,
+        throttle,
+        recorder,
+        clock,
+        described,
+    )
     app = web.Application(middlewares=[_refuse_what_has_no_clear_end])
     gate = GateParts(
         config=config,

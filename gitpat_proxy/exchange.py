@@ -522,10 +522,10 @@ class Exchange:
             return event, details | {"aborted": True, "code": self.refusal.code.value}
         if self.refusal:
             service = self.operation.service if self.operation else None
-            refs = (
-                details if isinstance(self._observer, PushObserver) and self._observer.is_refused else {}
-            )
-            return "refused", {"code": self.refusal.code.value, "service": service} | refs
+            refused = {"code": self.refusal.code.value, "service": service} | _step_of(self.refusal)
+            if isinstance(self._observer, PushObserver) and self._observer.is_refused:
+                return "refused", refused | details
+            return "refused", refused
         return event, details if self._complete or self._is_reported else details | {"aborted": True}
 
     @property
@@ -548,6 +548,14 @@ class Exchange:
             "seconds": round(time.monotonic() - self._started, 4),
         }
         log_request(self.operation, self.token, facts)
+
+
+def _step_of(refusal: Refusal) -> dict[str, object]:
+    """Return which check refused, and by which rule, as short as what the audit keeps must be."""
+    if refusal.check is None or refusal.rule is None:
+        return {}
+    step = {"check": refusal.check, "rule": refusal.rule}
+    return {name: without_secrets(text)[:_LONGEST_REPOSITORY] for name, text in step.items()}
 
 
 async def _write_part(response: web.StreamResponse, part: FilePart) -> None:

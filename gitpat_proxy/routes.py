@@ -2,8 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 from gitpat_proxy.backends.base import Backend
+
+
+class Prefix(Protocol):
+    """What begins with a URL prefix, in segments: a route, or how the configuration has it."""
+
+    @property
+    def segments(self) -> tuple[str, ...]: ...
+
+
+Found = TypeVar("Found", bound=Prefix)
 
 
 @dataclass(frozen=True)
@@ -15,7 +26,7 @@ class Route:
     dumb_protocol: bool
 
 
-def route_for(routes: Sequence[Route], path: tuple[str, ...]) -> tuple[Route, tuple[str, ...]] | None:
+def route_for(routes: Sequence[Found], path: tuple[str, ...]) -> tuple[Found, tuple[str, ...]] | None:
     """Return the route with the longest prefix of whole segments, and the path below it.
 
     None: no route leads there, or nothing is left of the path for a repository.

@@ -40,6 +40,11 @@ def beginning_of(text: str, now: datetime) -> datetime | None:
     return None if text == "any" else _moment(text, now, _DAY_BEGINS, f"{_ACCEPTED} or any")
 
 
+def time_of(text: str, now: datetime) -> datetime:
+    """Return the moment that is meant, where a date begins with its day; raises ValueError."""
+    return _moment(text, now, _DAY_BEGINS, _ACCEPTED)
+
+
 def expiry_of(text: str, now: datetime, longest: str) -> datetime | None:
     """Return when a token made or edited now ends, None (`never`) for never.
 

@@ -230,6 +230,7 @@ class AuditFilter:
     after_id: int = 0
     kind: EventKind | None = None
     address: str | None = None
+    request: str | None = None
 
 
 AuditRow: TypeAlias = tuple[int, AuditEvent]

@@ -1,6 +1,6 @@
 """May this token, of this account, from this address, do this: the one place that decides."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import NamedTuple
@@ -47,7 +47,7 @@ def decide(attempt: Attempt, missing_scope_status: int = 401) -> Refusal | None:
     The order is that of what the person should learn first: what no change of the token's scopes
     would help against comes before them.
     """
-    return _first_refusal(checks(attempt, missing_scope_status))
+    return first_refusal(checks(attempt, missing_scope_status))
 
 
 def checks(attempt: Attempt, missing_scope_status: int = 401) -> Iterator[Check]:
@@ -95,12 +95,12 @@ def decide_admission(
     token: Token, account: Account, address: Address | None, now: datetime
 ) -> Refusal | None:
     """Return why the token opens nothing at all from there at that time, None if it may."""
-    return _first_refusal(_checks_of_admission(token, account, address, now))
+    return first_refusal(_checks_of_admission(token, account, address, now))
 
 
 def decide_alive(token: Token, account: Account, now: datetime) -> Refusal | None:
     """Return why the token opens nothing at all at that time, None if it may open something."""
-    return _first_refusal(_checks_of_life(token, account, now))
+    return first_refusal(_checks_of_life(token, account, now))
 
 
 def decide_going_on(token: Token, account: Account, now: datetime) -> Refusal | None:
@@ -119,8 +119,10 @@ def grants_of(token: Token, account: Account) -> frozenset[str]:
     return frozenset.intersection(*granted) - withheld_from(account)
 
 
-def _first_refusal(checked: Iterator[Check]) -> Refusal | None:
-    return next((check.refusal for check in checked if check.refusal), None)
+def first_refusal(checked: Iterable[Check]) -> Refusal | None:
+    """Return the first refusal, which is the one that holds, with the step that it comes from."""
+    refused = ((check, check.refusal) for check in checked if check.refusal)
+    return next((replace(r, check=check.what, rule=check.rule) for check, r in refused), None)
 
 
 def _checks_of_admission(

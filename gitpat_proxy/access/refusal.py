@@ -1,6 +1,6 @@
 """Why an operation is not forwarded: code, status and sentence of each reason, in one table."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -43,7 +43,8 @@ class Code(StrEnum):
 class Refusal:
     """`retry_after` is in seconds; `allow` is the method that would do.
 
-    `page` is the path of the page where the person can do something about it.
+    `page` is the path of the page where the person can do something about it. `check` and `rule` are
+    the step of the decision that refused (`access.policy.Check`), None where it was something else.
     """
 
     code: Code
@@ -52,6 +53,8 @@ class Refusal:
     retry_after: int | None = None
     allow: str | None = None
     page: str | None = None
+    check: str | None = field(default=None, compare=False)
+    rule: str | None = field(default=None, compare=False)
 
     @property
     def challenges(self) -> bool:

@@ -32,6 +32,10 @@ PLACES = {
     "access": Place("gitpat_proxy.cli.access:app", "What accounts may do."),
     "token": Place("gitpat_proxy.cli.token:app", "The life of a token."),
     "audit": Place("gitpat_proxy.cli.audit:app", "Who did what."),
+    "explain": Place(
+        "gitpat_proxy.cli.explain:explain",
+        "Why an operation is, was or would be permitted or refused.",
+    ),
     "database": Place("gitpat_proxy.cli.database:app", "The database."),
 }
 

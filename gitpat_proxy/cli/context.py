@@ -17,6 +17,7 @@ from gitpat_proxy.config.loader import load
 from gitpat_proxy.config.model import Config
 from gitpat_proxy.services.accounts import Accounts
 from gitpat_proxy.services.clock import utc_now
+from gitpat_proxy.services.explanations import Explanations
 from gitpat_proxy.services.passwords import Passwords
 from gitpat_proxy.services.tokens import Tokens
 from gitpat_proxy.store.database import Database, check_revision
@@ -40,6 +41,10 @@ class Services:
     @cached_property
     def tokens(self) -> Tokens:
         return Tokens(self.database, utc_now, self.config)
+
+    @cached_property
+    def explanations(self) -> Explanations:
+        return Explanations(self.database, self.tokens, utc_now, self.config)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ Link: TypeAlias = tuple[int, bytes]
 
 _MOST_LOOKED_AT = 20_000
 """Where no index leads to the few events that fit, a page ends after so many that don't."""
-_FILTERS = ("token", "account", "repository", "kind", "address")
+_FILTERS = ("token", "account", "repository", "kind", "address", "request")
 _PLACE = (audit.c.at, audit.c.id)
 _NEWEST = (audit.c.at.desc(), audit.c.id.desc())
 
@@ -95,6 +95,12 @@ async def prune(connection: AsyncConnection, before: datetime, limit: int) -> in
     return len(pruned)
 
 
+async def by_id(connection: AsyncConnection, row_id: int, most_refs: int) -> AuditEvent | None:
+    """Return the event with that row id, with so many refs as `page` does."""
+    row = (await connection.execute(_UNREAD.where(audit.c.id == row_id))).first()
+    return (await asyncio.to_thread(_read, row, most_refs))[1] if row else None
+
+
 async def matching(connection: AsyncConnection, wanted: AuditFilter) -> list[AuditRow]:
     """Return the events with their row ids, oldest first."""
     query = audit.select().where(audit.c.id > wanted.after_id, *_conditions(wanted, *_FILTERS))
@@ -115,11 +121,11 @@ async def page(
     beside.
 
     Events of an account, a token or a kind are found by an index, those of a repository alone, too.
-    For the rest, the ones of a repository or an address are looked for one by one, and only among so
-    many at a time: there may be fewer than `limit`, or none, and still more to come.
+    For the rest, the ones of a repository, an address or a request are looked for one by one, and only
+    among so many at a time: there may be fewer than `limit`, or none, and still more to come.
     """
     by_index = [name for name, _ in _equal(wanted, "token", "account", "kind")] or ["repository"]
-    looked_for = _equal(wanted, *(n for n in ("repository", "address") if n not in by_index))
+    looked_for = _equal(wanted, *(n for n in ("repository", "address", "request") if n not in by_index))
     conditions = _conditions(wanted, *by_index)
     if before is not None:
         conditions.append(sa.tuple_(*_PLACE) < _bound(before))

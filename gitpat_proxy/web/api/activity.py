@@ -31,6 +31,7 @@ async def activity(call: Call[models.ActivityList, models.Nothing, None]) -> Ans
         repository=typed_repository(query.repository),
         kind=query.only,
         address=query.address,
+        request=query.request,
     )
     before = place_of(query.cursor, read_row_cursor)
     rows, place = await audit.page(call.parts.database, wanted, before, query.limit, _MOST_REFS)

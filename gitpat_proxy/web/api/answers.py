@@ -92,6 +92,54 @@ class Events(Output):
     next: str | None = Field(description="The `cursor` of the next part; null at the end.")
 
 
+class Outcome(Output):
+    """Permitted, or why not: the code and the sentence with which git would be refused."""
+
+    permitted: bool
+    code: str | None
+    sentence: str | None
+
+
+class Check(Outcome):
+    """One step of the decision."""
+
+    check: str = Field(description="What is looked at, as `scope code:write`.")
+    rule: str = Field(
+        description="What decides: a field of the token, or where a rule of the configuration stands."
+    )
+
+
+class RefOutcome(Outcome):
+    """What a push may do to a ref."""
+
+    ref: str
+    verb: Literal["create", "update", "force", "delete"]
+    checks: list[Check]
+
+
+class Asked(Output):
+    """What is explained."""
+
+    token: str
+    account: str
+    repository: str
+    service: str | None
+    address: str | None = Field(description="null: addresses are not looked at.")
+    at: Time
+
+
+class Explanation(Outcome):
+    """The verdict about an operation, and how it comes about."""
+
+    asked: Asked
+    status: int | None = Field(description="The HTTP status with which git would be refused.")
+    checks: list[Check] = Field(description="In their order; the first that refuses is what holds.")
+    refs: list[RefOutcome] = Field(
+        description="Only where the checks permit. Without a verb one that is permitted will do."
+    )
+    notes: list[str] = Field(description="What limits the answer, in sentences.")
+
+
 class Introspection(Output):
     """What a secret that somebody showed is worth (RFC 7662). Inactive: `active` alone."""
 

@@ -15,6 +15,7 @@ from gitpat_proxy.access.scopes import granted_by, withheld_from
 from gitpat_proxy.authentication import Authentication
 from gitpat_proxy.config.model import Config
 from gitpat_proxy.services.audit import Recorder
+from gitpat_proxy.services.explanations import Explanations
 from gitpat_proxy.services.tokens import Tokens
 from gitpat_proxy.store.database import Database
 from gitpat_proxy.throttle import Throttle
@@ -34,6 +35,7 @@ class ApiParts:
     config: Config
     database: Database
     tokens: Tokens
+    explanations: Explanations
     authentication: Authentication
     throttle: Throttle
     recorder: Recorder

@@ -106,16 +106,18 @@ def _parameters(operation: Operation) -> Iterator[dict[str, Any]]:
         described = {"required": True, "description": "The token's id, as `fakon-lapag`."}
         yield {"name": "id", "in": "path", "schema": schema} | described
     for place, model in [("query", operation.query), ("header", operation.headers)]:
-        for name, schema in model.model_json_schema().get("properties", {}).items():
-            yield _parameter(place, name, schema)
+        model_schema = model.model_json_schema()
+        for name, schema in model_schema.get("properties", {}).items():
+            yield _parameter(place, name, schema, required=name in model_schema.get("required", ()))
 
 
-def _parameter(place: str, name: str, schema: dict[str, Any]) -> dict[str, Any]:
+def _parameter(place: str, name: str, schema: dict[str, Any], *, required: bool) -> dict[str, Any]:
     """Return a parameter; what a model has as null is one that is not sent."""
     [given, *_] = schema.pop("anyOf", [{}])
     schema = {k: v for k, v in {**schema, **given}.items() if k != "title" and v is not None}
     description = schema.pop("description")
-    return {"name": name, "in": place, "required": False, "description": description, "schema": schema}
+    told = {"required": required, "description": description, "schema": schema}
+    return {"name": name, "in": place} | told
 
 
 def _responses(operation: Operation) -> dict[str, Any]:

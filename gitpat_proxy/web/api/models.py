@@ -213,6 +213,9 @@ class ActivityList(Page):
         default=None, max_length=300, description="Only those of this repository, as `team/app`."
     )
     address: str | None = Field(default=None, max_length=45, description="Only from this address.")
+    request: str | None = Field(
+        default=None, max_length=30, description="Only this request's, as git names it."
+    )
     since: str | None = Field(
         default=None,
         max_length=40,
@@ -223,6 +226,32 @@ class ActivityList(Page):
     @property
     def only(self) -> EventKind | None:
         return None if self.kind == "all" else EventKind(self.kind)
+
+
+class Question(Input):
+    """An operation, as git would ask for it."""
+
+    repository: str = Field(max_length=300, description="Which repository, as `team/app`.")
+    service: str = Field(
+        pattern="^(git-)?(receive-pack|upload-pack|upload-archive)$",
+        description="A push is `receive-pack`, a clone or a fetch `upload-pack`.",
+    )
+    ref: str | None = Field(
+        default=None,
+        max_length=300,
+        description="What a push changes, by its full name; with one of `=create`, `=update`, `=force`, "
+        "`=delete` behind it only about that, else about each of them.",
+        examples=["refs/heads/main=force"],
+    )
+    address: str | None = Field(
+        default=None, max_length=45, description="From where; left out, addresses are not looked at."
+    )
+    at: str | None = Field(
+        default=None,
+        max_length=40,
+        description="When: a date, a time, or `12h` from now; left out: now.",
+        examples=["2027-01-31"],
+    )
 
 
 class Revocation(Input):

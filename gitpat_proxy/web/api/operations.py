@@ -135,6 +135,19 @@ OPERATIONS: Sequence[Operation] = (
         headers=models.IfNoneMatch,
     ),
     Operation(
+        "GET",
+        f"{ROOT}/tokens/{_ID}/explain",
+        "explainToken",
+        "Ask what a token may do",
+        "Each check in its order, the rule that decided it, and the verdict. Only what rules say: "
+        "whether there is such a repository is not told.",
+        tokens.explained,
+        [Shown(200, "The verdict, and how it comes about.", answers.Explanation)],
+        scope="tokens:read",
+        admin_will_do=True,
+        query=models.Question,
+    ),
+    Operation(
         "PATCH",
         f"{ROOT}/tokens/{_ID}",
         "editToken",

@@ -2,16 +2,18 @@
 
 import json
 
+from gitpat_proxy.access.explanation import explanation_object
 from gitpat_proxy.access.model import Token, TokenQuery
 from gitpat_proxy.access.representation import token_object, version_of
-from gitpat_proxy.services.errors import ConflictError
+from gitpat_proxy.services.errors import ConflictError, FactsError
+from gitpat_proxy.services.explanations import Asked
 from gitpat_proxy.services.token_facts import TokenFacts
 from gitpat_proxy.services.tokens import OnceRequest
 from gitpat_proxy.web.api import answers, models
 from gitpat_proxy.web.api.call import Answer, AnyCall, Call
 from gitpat_proxy.web.api.cursor import place_of
 from gitpat_proxy.web.api.entity import etag_of, has_match
-from gitpat_proxy.web.api.problem import ApiCode, ProblemError
+from gitpat_proxy.web.api.problem import ApiCode, ProblemError, invalid
 from gitpat_proxy.web.cursor import cursor_text, read_cursor
 
 TOKENS = "/-/api/v1/tokens"
@@ -75,6 +77,17 @@ async def shown(call: Call[models.Nothing, models.IfNoneMatch, None]) -> Answer:
     if known is not None and has_match(known, token, weak=True):
         return Answer(304, headers={"ETag": etag_of(token)})
     return _answer(call, token)
+
+
+async def explained(call: Call[models.Question, models.Nothing, None]) -> Answer:
+    """Tell what a token may do, and by which rule."""
+    account = call.caller.reach(call.now)
+    try:
+        asked = Asked(**call.query.model_dump())
+        found = await call.parts.explanations.of(call.ids["id"], asked, account)
+    except FactsError as error:
+        raise invalid(error.problems, status=400) from None
+    return Answer(200, answers.Explanation.model_validate(explanation_object(found)))
 
 
 async def edited(call: Call[models.Nothing, models.IfMatch, models.TokenChanges]) -> Answer:

@@ -82,10 +82,11 @@ class ActivityPages:
             section="activity" if own else "administration",
             heading=heading,
             token=token and token_link(token.id, token.name, own=own),
-            rows=[activity_row(event, names, own=own) for _, event in rows],
+            rows=[activity_row(row, names, own=own) for row in rows],
             kind=wanted.kind.value if wanted.kind else "all",
             repository=page.query("repository"),
             address=page.query("address"),
+            request_id=page.query("request"),
             since=page.query("since"),
             of_account=page.query("account"),
             show_account=not own,
@@ -135,6 +136,7 @@ def _wanted(page: Page) -> AuditFilter:
         repository=typed_repository(page.query("repository")),
         kind=EventKind(kind) if kind in set(EventKind) else None,
         address=page.query("address").strip() or None,
+        request=page.query("request").strip() or None,
     )
 
 
@@ -147,7 +149,7 @@ def _day(text: str) -> datetime | None:
 
 
 def _filters(page: Page) -> dict[str, str]:
-    names = ("kind", "repository", "address", "since", "account", "token")
+    names = ("kind", "repository", "address", "request", "since", "account", "token")
     return {name: page.query(name) for name in names}
 
 

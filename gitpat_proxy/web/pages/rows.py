@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from gitpat_proxy.access.lifetime import lifetime_of
-from gitpat_proxy.access.model import Account, AuditEvent, Session, Status, Token
+from gitpat_proxy.access.model import Account, AuditEvent, AuditRow, EventKind, Session, Status, Token
 from gitpat_proxy.access.representation import address_texts, ref_texts
 from gitpat_proxy.access.scopes import scopes_of
 from gitpat_proxy.web.pages.words import (
@@ -137,7 +137,7 @@ class Change:
 
 @dataclass(frozen=True)
 class ActivityRow:
-    """An event as a page shows it."""
+    """An event as a page shows it. `explain_url` leads to why it was refused, None if it was not."""
 
     at: datetime
     kind: str
@@ -151,10 +151,14 @@ class ActivityRow:
     refs: Sequence[RefRow]
     refs_more: int
     changes: Sequence[Change]
+    explain_url: str | None
 
 
-def activity_row(event: AuditEvent, names: Mapping[str, str], *, own: bool) -> ActivityRow:
+def activity_row(row: AuditRow, names: Mapping[str, str], *, own: bool) -> ActivityRow:
     """Return an event's row; `names` are those of the tokens, by their ids."""
+    row_id, event = row
+    refused = event.kind is EventKind.REFUSED
+    base = "/-/activity" if own else "/-/administration/activity"
     details: Mapping[str, Any] = event.details
     token = event.token and token_link(event.token, names.get(event.token, ""), own=own)
     return ActivityRow(
@@ -170,6 +174,7 @@ def activity_row(event: AuditEvent, names: Mapping[str, str], *, own: bool) -> A
         refs=ref_rows(event),
         refs_more=details.get("updates_more", 0),
         changes=changes_of(event),
+        explain_url=f"{base}/{row_id}" if refused and event.repository else None,
     )
 
 

@@ -8,6 +8,7 @@ from aiohttp import web
 from gitpat_proxy.access.model import Clock
 from gitpat_proxy.config.model import Config
 from gitpat_proxy.services.accounts import Accounts
+from gitpat_proxy.services.explanations import Explanations
 from gitpat_proxy.services.sessions import Sessions
 from gitpat_proxy.services.sign_in import SignIn
 from gitpat_proxy.services.tokens import Tokens
@@ -16,6 +17,7 @@ from gitpat_proxy.throttle import Throttle
 from gitpat_proxy.web.pages.account import AccountPages
 from gitpat_proxy.web.pages.activity import ActivityPages
 from gitpat_proxy.web.pages.administration import AdministrationPages
+from gitpat_proxy.web.pages.explanations import ExplanationPages
 from gitpat_proxy.web.pages.found import FoundPages
 from gitpat_proxy.web.pages.frame import Frame
 from gitpat_proxy.web.pages.reference import ReferencePages
@@ -34,6 +36,7 @@ class PageParts:
     database: Database
     accounts: Accounts
     tokens: Tokens
+    explanations: Explanations
     sessions: Sessions
     sign_in: SignIn
     throttle: Throttle
@@ -50,6 +53,7 @@ def add_pages(app: web.Application, parts: PageParts) -> None:
         SignInPages(parts.sign_in, parts.sessions),
         TokenPages(parts.tokens, parts.database),
         ActivityPages(parts.tokens, parts.database),
+        ExplanationPages(parts.explanations, parts.tokens),
         AccountPages(parts.accounts, parts.sessions, parts.sign_in),
         FoundPages(parts.tokens, parts.throttle),
         AdministrationPages(parts.accounts, parts.tokens),

@@ -75,7 +75,7 @@ class TokenPages:
             token=await self._row(page, token),
             derived=[token_row(t, (), page.now, own=True) for t in derived[:_MOST_DERIVED]],
             has_more_derived=len(derived) > _MOST_DERIVED,
-            activity=[activity_row(event, names, own=True) for _, event in events],
+            activity=[activity_row(row, names, own=True) for row in events],
         )
 
     async def add(self, page: Page) -> web.StreamResponse:

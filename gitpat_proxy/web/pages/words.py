@@ -93,6 +93,8 @@ _REFUSALS = {
     "address_denied": "the token may not be used from there",
     "scope_missing": "a scope is missing",
     "repository_not_found": "no such repository",
+    "access_denied": "the account may not do that there",
+    "ref_denied": "the ref may not be changed so",
     "dumb_protocol_off": "the dumb protocol is off",
     "service_off": "the repository does not allow it",
     "busy": "too many operations at once",
@@ -107,6 +109,28 @@ _SERVICES = {
     "git-upload-archive": "Archive",
     "api": "Over the API",
 }
+
+
+def service_title(service: str | None) -> str:
+    """Return what one of Git's services is called; None is the dumb protocol."""
+    return _SERVICES.get(service or "", "Dumb protocol")
+
+
+_CHECKS = {
+    "life": "It is valid at that time",
+    "account": "Its account is enabled",
+    "address": "It may be used from that address",
+    "scope": "It has the scope {}",
+    "repository": "It reaches {}",
+}
+
+
+def check_title(what: str) -> str:
+    """Return what a step of a decision looks at, as people ask it."""
+    word, _, rest = what.partition(" ")
+    return _CHECKS.get(word, sentence_of(what).removesuffix(".")).format(rest)
+
+
 _FACTS = {
     "administrator": "Administrator",
     "name": "Name",
@@ -174,6 +198,8 @@ def event_sentence(event: AuditEvent) -> str | None:
         parts.append(_SERVICES.get(service, service))
     if event.event != "refused" and (code := event.details.get("code")):
         parts.append(f"Ended: {_REFUSALS.get(str(code), code)}")
+    if rule := event.details.get("rule"):
+        parts.append(f"Rule: {rule}")
     if reason := event.details.get("reason"):
         parts.append(f"Reason: {reason}")
     if lost := event.details.get("events"):

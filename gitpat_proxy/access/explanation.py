@@ -1,0 +1,142 @@
+"""A decision, told step by step: what was looked at, by which rule, and what came of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gitpat_proxy.access.address import address_text
+from gitpat_proxy.access.policy import (
+    Attempt,
+    Check,
+    checks,
+    first_refusal,
+    limits_refs,
+    lineage,
+    ref_checks,
+)
+from gitpat_proxy.access.refs import Verb
+from gitpat_proxy.access.refusal import Refusal
+from gitpat_proxy.access.representation import time_text
+from gitpat_proxy.git.operation import Service
+
+
+@dataclass(frozen=True)
+class RefExplanation:
+    """What was looked at for one change of one ref."""
+
+    ref: str
+    verb: Verb
+    checks: tuple[Check, ...]
+
+    @property
+    def refusal(self) -> Refusal | None:
+        return first_refusal(self.checks)
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """All that was looked at, in its order, and the verdict; `notes` are what limits it.
+
+    `refs` are looked at only where `checks` permit. Without `any_ref` all of them must be permitted.
+    """
+
+    attempt: Attempt
+    checks: tuple[Check, ...]
+    refs: tuple[RefExplanation, ...] = ()
+    notes: tuple[str, ...] = ()
+    any_ref: bool = False
+
+    @property
+    def refusal(self) -> Refusal | None:
+        """Return why it is refused; None: it is permitted."""
+        refused = [ref.refusal for ref in self.refs if ref.refusal]
+        if self.any_ref and len(refused) < len(self.refs):
+            refused = []
+        return first_refusal(self.checks) or next(iter(refused), None)
+
+
+def explain(
+    attempt: Attempt,
+    missing_scope_status: int,
+    changes: Sequence[tuple[str, Verb]] = (),
+    *,
+    any_address: bool = False,
+    any_ref: bool = False,
+) -> Explanation:
+    """Tell the steps of the one decision (`access.policy`), and for a push those for its refs.
+
+    With `any_address` no address is asked about: what is said of it does not count.
+    """
+    looked_at = tuple(
+        check
+        for check in checks(attempt, missing_scope_status)
+        if not any_address or check.what != "address"
+    )
+    notes = []
+    if any_address and any(token.addresses is not None for token in lineage(attempt.token)):
+        notes.append("the token is limited to some addresses, and none was asked about")
+    refs: tuple[RefExplanation, ...] = ()
+    if attempt.operation.service is Service.RECEIVE_PACK and first_refusal(looked_at) is None:
+        refs = tuple(
+            RefExplanation(ref, verb, tuple(ref_checks(attempt, ref, verb))) for ref, verb in changes
+        )
+        if not changes and limits_refs(attempt):
+            notes.append("which refs may be changed is limited, and none was asked about")
+    return Explanation(attempt, looked_at, refs, tuple(notes), any_ref)
+
+
+def explanation_object(explanation: Explanation) -> dict[str, object]:
+    """Return an explanation as plain JSON data: the same for every face."""
+    return {
+        "asked": asked_object(explanation),
+        **_outcome(explanation.refusal),
+        "status": explanation.refusal and explanation.refusal.status,
+        "checks": [_check_object(check) for check in explanation.checks],
+        "refs": [
+            {
+                "ref": each.ref,
+                "verb": each.verb.value,
+                **_outcome(each.refusal),
+                "checks": [_check_object(check) for check in each.checks],
+            }
+            for each in explanation.refs
+        ],
+        "notes": list(explanation.notes),
+    }
+
+
+def asked_object(explanation: Explanation) -> dict[str, object]:
+    """Return what is explained; `address` None: any."""
+    attempt = explanation.attempt
+    is_address_asked = any(check.what == "address" for check in explanation.checks)
+    return {
+        "token": attempt.token.id,
+        "account": attempt.account.name,
+        "repository": attempt.operation.repository,
+        "service": attempt.operation.service,
+        "address": address_text(attempt.address) if is_address_asked else None,
+        "at": time_text(attempt.now),
+    }
+
+
+def verdict(explanation: Explanation) -> str:
+    """Return what comes of it, as a sentence; of a refusal the one that git prints."""
+    if explanation.refusal:
+        return f"Refused: {explanation.refusal.sentence}"
+    if not explanation.any_ref:
+        return "Permitted."
+    may = [each.verb for each in explanation.refs if not each.refusal]
+    may_not = [each.verb for each in explanation.refs if each.refusal]
+    but = f", but not {' or '.join(may_not)}" if may_not else ""
+    return f"Permitted: it may {' or '.join(may)} {explanation.refs[0].ref}{but}."
+
+
+def _check_object(check: Check) -> dict[str, object]:
+    return {"check": check.what, "rule": check.rule, **_outcome(check.refusal)}
+
+
+def _outcome(refusal: Refusal | None) -> dict[str, object]:
+    return {
+        "permitted": refusal is None,
+        "code": refusal and refusal.code.value,
+        "sentence": refusal and refusal.sentence,
+    }

@@ -34,7 +34,7 @@ PLACES = {
     "audit": Place("gitpat_proxy.cli.audit:app", "Who did what."),
     "explain": Place(
         "gitpat_proxy.cli.explain:explain",
-        "Why an operation is, was or would be permitted or refused.",
+        "Tell check by check, and by which rule, why an operation is, was or would be refused or not.",
     ),
     "database": Place("gitpat_proxy.cli.database:app", "The database."),
 }

@@ -50,11 +50,7 @@ def explain(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Tell each check in its order, the rule that decided it, and the verdict.
-
-    With a token, a repository and a service: exit code 0 if that is permitted, 1 if it is refused.
-    With a request id: what the audit has of that request, and why it was refused.
-    """
+    """Tell check by check, and by which rule, why an operation is, was or would be refused or not."""
     if request is None and token and repository and service:
         asked = Asked(repository, service, ref, address, at)
         _explain_operation(context, token, asked, as_json=as_json)

@@ -118,6 +118,9 @@ class Explanations:
         address = client_address(event.address, (), ())
         attempt = self._attempt(operation, token, owner, address, event.at)
         explanation = explain(attempt, self._config.missing_scope_status, _changes_in(event))
+        if more := event.details.get("updates_more"):
+            note = f"of the refs the first {_MOST_REFS} are looked at, and not {more} more"
+            explanation = replace(explanation, notes=(note, *explanation.notes))
         return RecordExplanation(row_id, event, _with_notes(explanation, self._clock()))
 
     def _attempt(

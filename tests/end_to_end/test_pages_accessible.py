@@ -71,6 +71,7 @@ def filled(path: str, past: Past) -> str:
     """Return an address with ids that exist."""
     token = past.tokens["coding agent" if "/edit" in path else "laptop"]
     is_session = "/sessions/" in path
+    path = path.replace("{record}", str(past.refused))
     path = path.replace("{id}", past.session if is_session else token).replace("{name}", "bob")
     assert "{" not in path, f"say here what {path} is to be tried with"
     return path
@@ -129,7 +130,13 @@ def test_other_states_of_the_pages(alice: Person, past: Past) -> None:
     named = ("old laptop", "trial of the new CI", "from next month on", "coding agent", "job")
     tokens = [f"/-/tokens/{past.tokens[name]}" for name in named]
     accounts = [f"/-/administration/accounts/{name}" for name in ("mallory", "build-farm")]
+    tester = f"/-/tokens/{past.tokens['laptop']}/explain?repository=team/app&service"
     states = [
+        f"{tester}=receive-pack&ref=refs/heads/main",
+        f"{tester}=receive-pack&address=192.0.2.7&at=2020-01-01",
+        f"{tester}=upload-pack&at=2099-01-01",
+        f"{tester}=upload-pack&ref=main&address=here&at=soon",
+        "/-/activity/1",
         "/-/tokens?status=all&notice=saved",
         "/-/tokens?search=nothing",
         "/-/tokens/add?name=Work+Items&expires=date&scope=code:read",

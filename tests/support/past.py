@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from typing import Any
 
-from gitpat_proxy.access.model import AuditEvent, Author, Token
+from gitpat_proxy.access.model import AuditEvent, AuditFilter, Author, EventKind, Token
 from gitpat_proxy.cli.context import Invocation, Services
 from gitpat_proxy.config.model import Config
 from gitpat_proxy.services.accounts import Accounts
-from gitpat_proxy.services.audit import Recorder
+from gitpat_proxy.services.audit import Recorder, search
 from gitpat_proxy.services.clock import utc_now
 from gitpat_proxy.services.passwords import Passwords
 from gitpat_proxy.services.sessions import Sessions
@@ -37,6 +37,8 @@ class Past:
     tokens: dict[str, str] = field(default_factory=dict)
     session: str = ""
     """One of the administrator's sessions."""
+    refused: int = 0
+    """A record of what one of the administrator's tokens was refused."""
 
 
 @dataclass
@@ -106,6 +108,8 @@ class _Story:
         await self._tokens_of_alice()
         await self._tokens_of_others()
         await self.recorder.close()
+        wanted = AuditFilter(account=ADMINISTRATOR, kind=EventKind.REFUSED)
+        [*_, (self.past.refused, _)] = await search(self.services.database, wanted)
         return self.past
 
     async def _accounts(self) -> None:

@@ -50,7 +50,7 @@ def _arguments() -> argparse.Namespace:
         metavar="NAME",
         help="a server (gitpat-proxy, Apache, nginx + fcgiwrap, lighttpd) or what measures begin with "
         "(advertisement, listing, 401, wrong, ls-remote, streaming, clone, equal, push, stalled, start, "
-        "help, memory); may be repeated",
+        "help, memory, decision); may be repeated",
     )
     parser.add_argument("--write", action="store_true", help="put the table into docs/performance.md")
     arguments = parser.parse_args()

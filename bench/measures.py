@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from bench import requests
 from bench.clients import Question, load
+from bench.decisions import decision
 from bench.footprint import footprints
 from bench.goals import Goal, Ratio, share
 from bench.measure import Measure, Row, Tools, Values, counted, warm_up, with_cpu
@@ -23,6 +24,7 @@ def measures(tools: Tools) -> list[Measure]:
         *_together(tools),
         *_pushes(tools),
         *footprints(tools),
+        decision(tools),
     ]
 
 

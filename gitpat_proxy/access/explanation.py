@@ -36,13 +36,15 @@ class RefExplanation:
 class Explanation:
     """All that was looked at, in its order, and the verdict; `notes` are what limits it.
 
-    `refs` are looked at only where `checks` permit. Without `any_ref` all of them must be permitted.
+    `refs` are looked at only where `checks` permit; with `any_ref` one of them that is permitted will
+    do. With `any_address` no address was asked about.
     """
 
     attempt: Attempt
     checks: tuple[Check, ...]
     refs: tuple[RefExplanation, ...] = ()
     notes: tuple[str, ...] = ()
+    any_address: bool = False
     any_ref: bool = False
 
     @property
@@ -81,7 +83,7 @@ def explain(
         )
         if not changes and limits_refs(attempt):
             notes.append("which refs may be changed is limited, and none was asked about")
-    return Explanation(attempt, looked_at, refs, tuple(notes), any_ref)
+    return Explanation(attempt, looked_at, refs, tuple(notes), any_address, any_ref)
 
 
 def explanation_object(explanation: Explanation) -> dict[str, object]:
@@ -107,13 +109,12 @@ def explanation_object(explanation: Explanation) -> dict[str, object]:
 def asked_object(explanation: Explanation) -> dict[str, object]:
     """Return what is explained; `address` None: any."""
     attempt = explanation.attempt
-    is_address_asked = any(check.what == "address" for check in explanation.checks)
     return {
         "token": attempt.token.id,
         "account": attempt.account.name,
         "repository": attempt.operation.repository,
         "service": attempt.operation.service,
-        "address": address_text(attempt.address) if is_address_asked else None,
+        "address": None if explanation.any_address else address_text(attempt.address),
         "at": time_text(attempt.now),
     }
 

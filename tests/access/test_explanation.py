@@ -1,7 +1,6 @@
 """The steps of a decision, told: they are those of the decision itself, and end as it does."""
 
 from dataclasses import replace
-from datetime import timedelta
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
@@ -66,19 +65,21 @@ def test_the_steps_are_those_of_the_decision(name: str) -> None:
 
 def test_what_refused_is_told_with_the_rule() -> None:
     refusals = {name: explain(asked, 401).refusal for name, asked in ATTEMPTS.items()}
-    told = {name: (refusal.check, refusal.rule) for name, refusal in refusals.items() if refusal}
-    assert told == {
-        "scope": ("scope code:write", "token lusab-babad, scopes"),
-        "expired": ("life", "token lusab-babad, status"),
-        "expired, scope": ("life", "token lusab-babad, status"),
-        "owner": ("account", "account alice, disabled_at"),
-        "address": ("address", "token lusab-babad, addresses"),
-        "repository": ("repository team/app", "token lusab-babad, repositories: !team/**"),
-        "parent": ("scope code:write", "token babab-babab, scopes"),
-        "account's reach": ("repository team/app", "no rule"),
-        "account's scope": ("code:write for the account alice", "access.yaml:3"),
-        "no rule": ("repository team/app", "no rule"),
+    rules = {name: refusal.rule for name, refusal in refusals.items() if refusal}
+    assert rules == {
+        "scope": "token lusab-babad, scopes",
+        "expired": "token lusab-babad, status",
+        "expired, scope": "token lusab-babad, status",
+        "owner": "account alice, disabled_at",
+        "address": "token lusab-babad, addresses",
+        "repository": "token lusab-babad, repositories: !team/**",
+        "parent": "token babab-babab, scopes",
+        "account's reach": "no rule",
+        "account's scope": "access.yaml:3",
+        "no rule": "no rule",
     }
+    assert refusals["scope"] is not None
+    assert refusals["scope"].check == "scope code:write"
 
 
 def of_refs(token: Token, *changes: tuple[str, Verb], **facts: Any) -> Explanation:
@@ -146,7 +147,7 @@ def test_limits_on_refs_are_mentioned_where_no_ref_was_asked_about() -> None:
 
 
 def test_an_explanation_as_json() -> None:
-    token = replace(LIMITED, expires_at=NOW + timedelta(hours=1))
+    token = replace(LIMITED, addresses=(NETWORK,))
     explanation = of_refs(token, (MAIN, Verb.DELETE))
     refused = {
         "permitted": False,

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from gitpat_proxy.access.model import AuditEvent
+from gitpat_proxy.access.refs import Verb
 
 _STEPS = (
     (timedelta(days=730), timedelta(days=365), "years"),
@@ -120,15 +121,19 @@ _CHECKS = {
     "life": "It is valid at that time",
     "account": "Its account is enabled",
     "address": "It may be used from that address",
-    "scope": "It has the scope {}",
-    "repository": "It reaches {}",
+    "scope": "{} has the scope {}",
+    "repository": "{} reaches {}",
+    **dict.fromkeys(map(str, Verb), "{} may {what}"),
 }
+_OF_ACCOUNT = " for the account"
 
 
 def check_title(what: str) -> str:
-    """Return what a step of a decision looks at, as people ask it."""
+    """Return what a step of a decision looks at, as a sentence that it finds right or wrong."""
+    whose = "Its account" if what.endswith(_OF_ACCOUNT) else "It"
+    what = what.removesuffix(_OF_ACCOUNT)
     word, _, rest = what.partition(" ")
-    return _CHECKS.get(word, sentence_of(what).removesuffix(".")).format(rest)
+    return _CHECKS.get(word, "{} has {what}").format(whose, rest, what=what)
 
 
 _FACTS = {

@@ -7,6 +7,7 @@ import pytest
 from gitpat_proxy.access.model import AuditEvent
 from gitpat_proxy.web.pages.words import (
     browser_text,
+    check_title,
     event_sentence,
     event_title,
     fact_text,
@@ -72,6 +73,12 @@ def test_a_browser_as_people_know_it(user_agent: str, words: str) -> None:
             "Refused: a scope is missing",
             "Push",
         ),
+        (
+            "refused",
+            {"code": "ref_denied", "check": "create refs/tags/v1", "rule": "access.yaml:3, refs"},
+            "Refused: the ref may not be changed so",
+            "Rule: access.yaml:3, refs",
+        ),
         ("refused", {"code": "of_later", "service": None}, "Refused: of later", None),
         ("token_revoked", {"by": "ada", "reason": "lost"}, "Token revoked", "Reason: lost. By ada"),
         ("token_revoked", {"by": "alice", "reason": None}, "Token revoked", None),
@@ -82,6 +89,23 @@ def test_a_browser_as_people_know_it(user_agent: str, words: str) -> None:
 def test_an_event(event: str, details: dict[str, object], title: str, sentence: str | None) -> None:
     happened = AuditEvent(NOW, event, account="alice", details=details)
     assert (event_title(happened), event_sentence(happened)) == (title, sentence)
+
+
+@pytest.mark.parametrize(
+    ("what", "title"),
+    [
+        ("life", "It is valid at that time"),
+        ("account", "Its account is enabled"),
+        ("address", "It may be used from that address"),
+        ("scope code:write", "It has the scope code:write"),
+        ("repository a {} b", "It reaches a {} b"),
+        ("repository team/app for the account", "Its account reaches team/app"),
+        ("code:write for the account", "Its account has code:write"),
+        ("force refs/heads/a {what}", "It may force refs/heads/a {what}"),
+    ],
+)
+def test_a_check_as_a_sentence(what: str, title: str) -> None:
+    assert check_title(what) == title
 
 
 @pytest.mark.parametrize(

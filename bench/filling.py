@@ -23,11 +23,15 @@ def add_nothing(_database: Path, _number: int) -> None:
 
 
 def add_tokens(database: Path, number: int) -> None:
-    """Add tokens of the account that is there, so that there are so many."""
+    """Add tokens of the account that is there, so that there are so many.
+
+    Of a hundred thousand ids two may well be the same; then there is one token fewer.
+    """
     _fill(
         database,
         "tokens",
-        "INSERT INTO tokens (id, account_id, name, digest, hint, scopes, created_at, expires_at) "
+        "INSERT OR IGNORE INTO tokens "
+        "(id, account_id, name, digest, hint, scopes, created_at, expires_at) "
         "VALUES (?, (SELECT min(id) FROM accounts), ?, ?, 'gpat_…abcd', ?, ?, ?)",
         lambda there: _tokens(number - there),
     )

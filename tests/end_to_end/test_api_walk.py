@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -33,27 +34,28 @@ positive_data_acceptance.expected-statuses = ["2xx", "304", "403", "404", "409",
 # A revoked token stays there to be looked at: that is what DELETE is for here.
 use_after_free.enabled = false
 
-# A cursor or a time that is none is a parameter that can't be used.
+# A cursor, a time, a ref that is none is a parameter that can't be used.
 [[operations]]
-include-operation-id = ["listTokens", "listActivity"]
+include-operation-id = ["listTokens", "listActivity", "explainToken"]
 checks.positive_data_acceptance.expected-statuses = ["2xx", "400"]
 """
 
 
 @dataclass(frozen=True)
 class Asked:
-    """One operation, with a body that fits its schema."""
+    """One operation, with parameters and a body that fit their schemas."""
 
     name: str
     method: str
     path: str
+    query: str
     is_open: bool
     scope: str | None
     form: dict[str, str] | None
     body: object
 
     def by(self, client: Client, token_id: str = NEVER_MADE) -> Answer:
-        path = self.path.replace("{id}", token_id)
+        path = self.path.replace("{id}", token_id) + self.query
         return client.ask(self.method, path, self.body, form=self.form)
 
 
@@ -68,11 +70,18 @@ def _operations(document: Any) -> Iterator[Asked]:
                 operation["operationId"],
                 method.upper(),
                 path,
+                _query(operation["parameters"]),
                 not ways,
                 scopes[0] if scopes else None,
                 body.get("application/x-www-form-urlencoded"),
                 body.get("application/json"),
             )
+
+
+def _query(parameters: list[Any]) -> str:
+    """Return the parameters that must be there."""
+    needed = [p for p in parameters if p["in"] == "query" and p["required"]]
+    return f"?{urlencode({p['name']: p['schema']['examples'][0] for p in needed})}" if needed else ""
 
 
 def _example(document: Any, reference: dict[str, str]) -> dict[str, Any]:
@@ -94,7 +103,7 @@ def victim(shared_proxy: Proxy) -> Any:
 
 
 def test_all_operations_are_walked(operations: list[Asked]) -> None:
-    assert len(operations) == 12
+    assert len(operations) == 13
     assert {o.name for o in operations if o.is_open} == FOR_EVERYBODY
     assert {o.name for o in operations if not o.scope} == FOR_EVERYBODY | FOR_EVERY_TOKEN
 

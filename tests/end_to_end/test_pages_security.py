@@ -54,7 +54,7 @@ def boss(site: Proxy) -> Visitor:
 def filled_in(address: str, token: str, session: str, account: str = "alice") -> str:
     """Return a page's address with its parts."""
     thing = session if "/sessions/" in address else token
-    return address.replace("{id}", thing).replace("{name}", account)
+    return address.replace("{id}", thing).replace("{name}", account).replace("{record}", "1")
 
 
 def all_of(proxy: Proxy) -> dict[str, list[tuple[object, ...]]]:

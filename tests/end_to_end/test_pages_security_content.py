@@ -139,7 +139,7 @@ def test_text_is_text_on_every_page(site: Proxy, alice: Visitor, boss: Visitor, 
             if address.endswith(".csv"):
                 continue
             thing = session if "/sessions/" in address else told
-            path = address.replace("{id}", thing).replace("{name}", "alice")
+            path = address.replace("{id}", thing).replace("{name}", "alice").replace("{record}", "1")
             for query in ("", "?status=all", "?status=revoked"):
                 page = visitor.get(path + query)
                 if page.status != 303:
@@ -585,7 +585,7 @@ def test_the_administration_is_as_if_not_there(site: Proxy, bob: Visitor, told: 
         if not address.startswith("/-/administration"):
             continue
         for account, token in (("alice", told), ("nobody", "babab-babab")):
-            path = address.replace("{id}", token).replace("{name}", account)
+            path = address.replace("{id}", token).replace("{name}", account).replace("{record}", "1")
             is_form = address in addresses_of_pages("POST")
             for page in [bob.get(path)] * (address in addresses_of_pages("GET")) + (
                 [bob.post(path, form)] if is_form else []

@@ -61,6 +61,7 @@ CALLS: dict[Query, list[tuple[Any, ...]]] = {
     audit.first_link: [()],
     audit.last_link: [()],
     audit.holds: [((1, b"chain"),)],
+    audit.by_id: [(1, 20)],
     audit.linked: [(0, 50)],
     audit.prune: [(NOW, 50), (NOW + timedelta(days=9999), 2)],
     audit.matching: [(wanted,) for wanted in audit_filters()]

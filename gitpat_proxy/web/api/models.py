@@ -231,10 +231,13 @@ class ActivityList(Page):
 class Question(Input):
     """An operation, as git would ask for it."""
 
-    repository: str = Field(max_length=300, description="Which repository, as `team/app`.")
+    repository: str = Field(
+        max_length=300, description="Which repository, as `team/app`.", examples=["team/app"]
+    )
     service: str = Field(
         pattern="^(git-)?(receive-pack|upload-pack|upload-archive)$",
         description="A push is `receive-pack`, a clone or a fetch `upload-pack`.",
+        examples=["upload-pack"],
     )
     ref: str | None = Field(
         default=None,

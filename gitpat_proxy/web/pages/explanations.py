@@ -1,11 +1,11 @@
 """What may a token do, and why was it refused: the steps of the decision, in plain words."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aiohttp import web
 
-from gitpat_proxy.access.explanation import Explanation, asked_object, verdict
+from gitpat_proxy.access.explanation import Explanation, verdict
 from gitpat_proxy.access.policy import Check
 from gitpat_proxy.services.errors import FactsError, NotFoundError
 from gitpat_proxy.services.explanations import Asked, Explanations
@@ -86,10 +86,11 @@ class ExplanationPages:
             raise NotFoundError("there is no such record")
         found = await self._explanations.of_record(int(text), account)
         names = await self._tokens.names([found.event.token] if found.event.token else [])
+        row = activity_row((found.row_id, found.event), names, own=account is not None)
         return page.render(
             "record_explain.html",
             section="administration" if account is None else "activity",
-            row=activity_row((found.row_id, found.event), names, own=account is not None),
+            row=replace(row, explain_url=None),
             show_account=account is None,
             explanation=found.now and _shown(found.now),
         )
@@ -99,7 +100,7 @@ def _shown(explanation: Explanation) -> Mapping[str, object]:
     return {
         "permitted": explanation.refusal is None,
         "verdict": verdict(explanation),
-        "asked": {**asked_object(explanation), "at": explanation.attempt.now},
+        "repository": explanation.attempt.operation.repository,
         "service": service_title(explanation.attempt.operation.service),
         "checks": list(map(_row, explanation.checks)),
         "refs": [_row(check) for each in explanation.refs for check in each.checks],

@@ -20,7 +20,13 @@ from gitpat_proxy.routes import route_for
 from gitpat_proxy.services.errors import FactsError, ServiceError
 from gitpat_proxy.services.explanations import Asked, RecordExplanation
 
-_OPTIONS = {"service": "--service", "repository": "--repository", "ref": "--ref", "address": "--from"}
+_OPTIONS = {
+    "repository": "--repository",
+    "service": "--service",
+    "ref": "--ref",
+    "address": "--from",
+    "at": "--at",
+}
 
 
 def explain(
@@ -65,8 +71,8 @@ def _explain_operation(context: typer.Context, token_id: str, asked: Asked, *, a
     try:
         found = invocation.run(lambda services: services.explanations.of(token_id, asked))
     except FactsError as error:
-        [(field, sentence), *_] = error.problems.items()
-        raise typer.BadParameter(sentence, param_hint=_OPTIONS.get(field, f"--{field}")) from None
+        problems = [f"{_OPTIONS[field]}: {sentence}" for field, sentence in error.problems.items()]
+        raise typer.BadParameter("; ".join(problems)) from None
     explanation = _with_route(found, invocation.config)
     if as_json:
         print_json(explanation_object(explanation))

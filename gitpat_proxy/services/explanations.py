@@ -74,6 +74,8 @@ class Explanations:
         token, owner = await self._token(token_id, account)
         now = self._clock()
         read = _read(asked, now)
+        if read.at < now:
+            token, owner = _token_at(token, read.at), _account_at(owner, read.at)
         attempt = self._attempt(read.operation, token, owner, read.address, read.at)
         explanation = explain(
             attempt,
@@ -116,6 +118,7 @@ class Explanations:
             return RecordExplanation(row_id, event, None)
         token, owner = found[event.token]
         address = client_address(event.address, (), ())
+        token, owner = _token_at(token, event.at), _account_at(owner, event.at)
         attempt = self._attempt(operation, token, owner, address, event.at)
         explanation = explain(attempt, self._config.missing_scope_status, _changes_in(event))
         if more := event.details.get("updates_more"):
@@ -131,8 +134,6 @@ class Explanations:
         address: Address | None,
         at: datetime,
     ) -> Attempt:
-        if at < self._clock():
-            token, account = _token_at(token, at), _account_at(account, at)
         return Attempt(operation, token, account, address, at, self._rules_of(account.name))
 
     def _rules_of(self, account: str) -> tuple[AccessRule, ...] | None:

@@ -154,7 +154,7 @@ def test_wrong_usage(proxy: Proxy) -> None:
         ("explain", REQUEST, "--from", "192.0.2.7"): "or a request id alone",
         (*asked, "--repository", "app"): "give --token, --repository and --service",
         (*asked, *CLONE, "--ref", "refs/heads/main"): "--ref: a ref is asked about with receive-pack",
-        (*asked, *CLONE, "--from", "here"): "--from: 'here' is no address",
+        (*asked, *CLONE, "--from", "here", "--at", "soon"): "--from: 'here' is no address; accepted: ",
         (*asked, *CLONE, "--at", "soon"): "--at: 'soon' is no time",
         (*asked, "--repository", "app", "--service", "push"): "--service: 'push' is no service",
     }

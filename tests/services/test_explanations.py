@@ -1,7 +1,7 @@
 """What is asked about is read, at the moment that is meant, and a request is found in the audit."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -142,6 +142,25 @@ async def test_one_that_is_seen_expired_was_alive_before(
     assert now.refusal is not None
     found = await explanations.of(token.id, replace(CLONE, at=f"{NOW + timedelta(hours=1)}"))
     assert found.refusal is None
+
+
+async def test_what_holds_now_is_what_the_gate_sees(
+    database: Database, tokens: Tokens, clock: FakeClock
+) -> None:
+    """A token that was seen expired stays so where the clock is put back; and no clock stands still."""
+
+    def ticking() -> datetime:
+        clock.now += timedelta(microseconds=1)
+        return clock.now
+
+    config = Config.model_validate({"routes": ROUTES})
+    secret, token = await create(tokens, replace(READ, expires="1d"))
+    clock.now += timedelta(days=2)
+    await tokens.find(secret)
+    clock.now -= timedelta(days=2)
+    explanation = await Explanations(database, tokens, ticking, config).of(token.id, CLONE)
+    assert verdict(explanation).startswith("Refused: ")
+    assert explanation.notes == ()
 
 
 async def test_a_request_is_found_by_its_id(

@@ -237,7 +237,7 @@ class Question(Input):
     service: str = Field(
         pattern="^(git-)?(receive-pack|upload-pack|upload-archive)$",
         description="A push is `receive-pack`, a clone or a fetch `upload-pack`.",
-        examples=["upload-pack"],
+        examples=["receive-pack"],
     )
     ref: str | None = Field(
         default=None,

@@ -2,11 +2,14 @@
 
 import json
 import os
+import re
 import urllib.request
 from pathlib import Path
 from typing import Any
 
 import schemathesis
+
+from gitpat_proxy.web.api.models import TOKEN_ID
 
 _URL = os.environ["API_URL"]
 _SECRET = Path(os.environ["API_TOKEN_FILE"]).read_text()
@@ -27,9 +30,15 @@ class Tokens:
 
 @schemathesis.hook
 def before_call(context: Any, case: schemathesis.Case, kwargs: dict[str, Any]) -> None:
-    """The token that asks is revoked by none of the calls that find its id in an answer."""
-    if _name_of(case) == "revokeToken" and case.path_parameters.get("id") == _ID:
+    """The token that asks is revoked by none of the calls that find its id in an answer.
+
+    What is asked about a token is asked about this one, so that there is one to ask about.
+    """
+    token_id = str(case.path_parameters.get("id"))
+    if _name_of(case) == "revokeToken" and token_id == _ID:
         case.path_parameters["id"] = "babab-babab"
+    if _name_of(case) == "explainToken" and re.fullmatch(TOKEN_ID, token_id):
+        case.path_parameters["id"] = _ID
 
 
 @schemathesis.hook

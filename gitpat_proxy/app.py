@@ -58,7 +58,7 @@ def make_app(
     throttle = Throttle(shared, config)
     authentication = Authentication(tokens, throttle)
     recorder = Recorder(database)
-    explanations = Explanations(database, tokens, clock, config)
+    explanations = Explanations(database, tokens, access, clock, config)
     described = document(config.public_url, __version__)
     pages = PageParts(
         config=config,

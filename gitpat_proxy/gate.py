@@ -10,7 +10,8 @@ import structlog
 from aiohttp import hdrs, web
 from aiohttp.http import HttpVersion10, HttpVersion11
 
-from gitpat_proxy.access.model import Clock
+from gitpat_proxy.access.address import Address
+from gitpat_proxy.access.model import Account, Clock, Token
 from gitpat_proxy.access.policy import Attempt, decide, limits_refs
 from gitpat_proxy.access.push import decide_ref
 from gitpat_proxy.access.refusal import Code, RefusedError, refuse
@@ -61,14 +62,21 @@ class GateParts:
     uses: Uses
     clock: Clock
 
+    def attempt(
+        self, operation: Operation, token: Token, account: Account, address: Address | None
+    ) -> Attempt:
+        """Return what is to be decided, with all that it rests on, as that is now."""
+        rules = self.access.of_account(account.name)
+        return Attempt(operation, token, account, address, self.clock(), rules)
+
 
 class Gate:
     """Answers Git's requests."""
 
     def __init__(self, parts: GateParts, routes: Sequence[Route]) -> None:
+        self._parts = parts
         self._config = parts.config
         self._routes = routes
-        self._access = parts.access
         self._authentication = parts.authentication
         self._admission = parts.admission
         self._recorder = parts.recorder
@@ -121,11 +129,9 @@ class Gate:
             operation = exchange.operation = _operation(request)
             authorization = request.headers.getall(hdrs.AUTHORIZATION, ())
             exchange.token, account = await self._authentication.token_of(authorization, address)
-            now = self._clock()
-            rules = self._access.of_account(account.name)
-            attempt = Attempt(operation, exchange.token, account, address, now, rules)
+            attempt = self._parts.attempt(operation, exchange.token, account, address)
             self._permit(attempt)
-            exchange.token_ends = ending_text(exchange.token, now)
+            exchange.token_ends = ending_text(exchange.token, attempt.now)
             _check_media_type(request, operation)
             backend, path = self._route(operation)
             if _is_push(operation) and limits_refs(attempt):

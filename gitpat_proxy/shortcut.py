@@ -72,13 +72,12 @@ class Shortcut:
             return exchange.refuse(operation, error.refusal, self._parts.config.public_url)
         except (NotGitError, MethodNotAllowedError, NotAtOnceError, DatabaseError):
             return None
-        now = self._parts.clock()
-        attempt = Attempt(operation, token, account, exchange.address, now)
+        attempt = self._parts.attempt(operation, token, account, exchange.address)
         whole = self._at_hand(attempt, request)
         if whole is None:
             return None
-        self._parts.recorder.use(token.id, now, address_text(exchange.address))
-        return exchange.give(operation, token, whole, ending_text(token, now))
+        self._parts.recorder.use(token.id, attempt.now, address_text(exchange.address))
+        return exchange.give(operation, token, whole, ending_text(token, attempt.now))
 
     def _at_hand(self, attempt: Attempt, request: PlainRequest) -> WholeAnswer | None:
         """Return the answer if the token may have it, and it is nothing that the audit keeps."""

@@ -16,6 +16,7 @@ from gitpat_proxy.config.model import Config
 from gitpat_proxy.git.pktline import pkt_line
 from gitpat_proxy.git.plain_request import PlainRequest
 from gitpat_proxy.serve.runner import Runner, make_runner
+from gitpat_proxy.services.access import Access
 from gitpat_proxy.services.accounts import Accounts
 from gitpat_proxy.services.clock import utc_now
 from gitpat_proxy.services.passwords import Passwords
@@ -114,7 +115,7 @@ async def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
         await upgrade(database)
         accounts = Accounts(database, utc_now, Passwords())
         await accounts.add("alice", administrator=False, service=False, password=None, by=SOMEBODY)
-        runner = make_runner(config, Shared(), utc_now)
+        runner = make_runner(config, Access(config), Shared(), utc_now)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         [(_, port)] = runner.addresses

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gitpat_proxy.access.address import address_text
+from gitpat_proxy.access.model import lineage
 from gitpat_proxy.access.policy import (
     Attempt,
     Check,
     checks,
     first_refusal,
     limits_refs,
-    lineage,
     ref_checks,
 )
 from gitpat_proxy.access.refs import Verb

@@ -15,6 +15,7 @@ import typer
 from gitpat_proxy.access.model import Author
 from gitpat_proxy.config.loader import load
 from gitpat_proxy.config.model import Config
+from gitpat_proxy.services.access import Access
 from gitpat_proxy.services.accounts import Accounts
 from gitpat_proxy.services.clock import utc_now
 from gitpat_proxy.services.explanations import Explanations
@@ -44,7 +45,7 @@ class Services:
 
     @cached_property
     def explanations(self) -> Explanations:
-        return Explanations(self.database, self.tokens, utc_now, self.config)
+        return Explanations(self.database, self.tokens, Access(self.config), utc_now, self.config)
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from gitpat_proxy.access.lifetime import time_of
 from gitpat_proxy.access.model import Account, AuditEvent, AuditFilter, AuditRow, Clock, Token
 from gitpat_proxy.access.policy import Attempt
 from gitpat_proxy.access.refs import Verb
-from gitpat_proxy.access.rules import AccessRule
 from gitpat_proxy.config.model import Config
 from gitpat_proxy.git.operation import NotGitError, Operation, Service, operation_of
+from gitpat_proxy.services.access import Access
 from gitpat_proxy.services.errors import FactsError, NotFoundError
 from gitpat_proxy.services.tokens import Tokens
 from gitpat_proxy.store import audit
@@ -60,9 +60,12 @@ class RecordExplanation:
 class Explanations:
     """Shows the trace of the one decision; nothing is decided here."""
 
-    def __init__(self, database: Database, tokens: Tokens, clock: Clock, config: Config) -> None:
+    def __init__(
+        self, database: Database, tokens: Tokens, access: Access, clock: Clock, config: Config
+    ) -> None:
         self._database = database
         self._tokens = tokens
+        self._access = access
         self._clock = clock
         self._config = config
 
@@ -134,12 +137,7 @@ class Explanations:
         address: Address | None,
         at: datetime,
     ) -> Attempt:
-        return Attempt(operation, token, account, address, at, self._rules_of(account.name))
-
-    def _rules_of(self, account: str) -> tuple[AccessRule, ...] | None:
-        """Return the rules that hold for an account; None: nothing limits it."""
-        del account
-        return None
+        return Attempt(operation, token, account, address, at, self._access.of_account(account.name))
 
     async def _token(self, token_id: str, account: str | None) -> tuple[Token, Account]:
         found = await self._tokens.with_ids([token_id])

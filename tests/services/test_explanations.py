@@ -11,6 +11,7 @@ from gitpat_proxy.access.model import Account, AuditEvent, Author, Token
 from gitpat_proxy.access.refs import ref_rule_of
 from gitpat_proxy.config.model import Config
 from gitpat_proxy.services import explanations as service
+from gitpat_proxy.services.access import Access
 from gitpat_proxy.services.accounts import Accounts
 from gitpat_proxy.services.errors import FactsError, NotFoundError
 from gitpat_proxy.services.explanations import Asked, Explanations
@@ -30,7 +31,8 @@ WRITE = replace(READ, scopes=["code:write"])
 
 @pytest.fixture
 def explanations(database: Database, tokens: Tokens, clock: FakeClock) -> Explanations:
-    return Explanations(database, tokens, clock, Config.model_validate({"routes": ROUTES}))
+    config = Config.model_validate({"routes": ROUTES})
+    return Explanations(database, tokens, Access(config), clock, config)
 
 
 async def recorded(database: Database, *events: AuditEvent) -> None:
@@ -158,7 +160,9 @@ async def test_what_holds_now_is_what_the_gate_sees(
     clock.now += timedelta(days=2)
     await tokens.find(secret)
     clock.now -= timedelta(days=2)
-    explanation = await Explanations(database, tokens, ticking, config).of(token.id, CLONE)
+    explanation = await Explanations(database, tokens, Access(config), ticking, config).of(
+        token.id, CLONE
+    )
     assert verdict(explanation).startswith("Refused: ")
     assert explanation.notes == ()
 
@@ -266,7 +270,7 @@ async def test_the_refs_of_a_push_are_asked_about_one_by_one(
     database: Database, tokens: Tokens, clock: FakeClock
 ) -> None:
     config = Config.model_validate({"routes": ROUTES})
-    limited = Explanations(database, Limited(database, clock, config), clock, config)
+    limited = Explanations(database, Limited(database, clock, config), Access(config), clock, config)
     _, token = await create(tokens, WRITE)
     none, one, other = "0" * 40, "1" * 40, "2" * 40
     updates = [

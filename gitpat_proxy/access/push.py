@@ -1,10 +1,10 @@
 """May this push change its refs so: decided ref by ref, for all of them or for none."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from gitpat_proxy.access.policy import Attempt, ref_checks
+from gitpat_proxy.access.policy import Attempt, first_refusal, ref_checks
 from gitpat_proxy.access.refs import Verb
 from gitpat_proxy.access.refusal import Code, Refusal, refuse
 from gitpat_proxy.git.push import RefUpdate, is_ref_name
@@ -67,8 +67,7 @@ def _verb_of(update: RefUpdate) -> Verb | None:
 
 
 def _refusal(attempt: Attempt, update: RefUpdate, verb: Verb) -> Refusal | None:
-    checked: Iterator[Refusal | None] = (c.refusal for c in ref_checks(attempt, update.name, verb))
-    return next(filter(None, checked), None)
+    return first_refusal(ref_checks(attempt, update.name, verb))
 
 
 def _clause(refusal: Refusal) -> str:

@@ -68,22 +68,27 @@ class Access:
         if is_new or state == self._tried:
             return
         self._tried = state
-        try:
-            # Of a thousand rules it takes a second.
-            rules = await asyncio.to_thread(load_access, file)
-        except ConfigError as error:
-            self.problem = str(error)
-            _log.error("access_not_taken", reason=self.problem)
-            return
+        # Of a thousand rules it takes a second.
+        found = await asyncio.to_thread(_rules_or_error, file)
         if (_state(file), self._config.access_file) != (state, file):
             self._tried = None
-            return
-        self._hold(rules)
-        _log.info("access_taken", file=str(file), rules=len(rules.rules))
+        elif isinstance(found, ConfigError):
+            self.problem = str(found)
+            _log.error("access_not_taken", reason=self.problem)
+        else:
+            self._hold(found)
+            _log.info("access_taken", file=str(file), rules=len(found.rules))
 
     def _hold(self, rules: AccessRules | None) -> None:
         self._of_account = lru_cache(_MOST_ACCOUNTS)(rules.of_account) if rules else lambda _name: None
         self.problem = None
+
+
+def _rules_or_error(file: Path) -> AccessRules | ConfigError:
+    try:
+        return load_access(file)
+    except ConfigError as error:
+        return error
 
 
 def _state(file: Path) -> tuple[int, ...]:

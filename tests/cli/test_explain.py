@@ -154,10 +154,31 @@ def test_wrong_usage(proxy: Proxy) -> None:
         ("explain", REQUEST, "--from", "192.0.2.7"): "or a request id alone",
         (*asked, "--repository", "app"): "give --token, --repository and --service",
         (*asked, *CLONE, "--ref", "refs/heads/main"): "--ref: a ref is asked about with receive-pack",
-        (*asked, *CLONE, "--from", "here", "--at", "soon"): "--from: 'here' is no address; accepted: ",
+        (*asked, *CLONE, "--from", "here"): "--from: 'here' is no address",
         (*asked, *CLONE, "--at", "soon"): "--at: 'soon' is no time",
         (*asked, "--repository", "app", "--service", "push"): "--service: 'push' is no service",
     }
     for found, sentence in zip(run_each(proxy, list(cases)), cases.values(), strict=True):
         assert (found.code, found.out) == (2, "")
         assert sentence in found.err
+
+
+def test_the_rule_of_an_account_is_told_by_file_and_line(served: Proxy) -> None:
+    with served.config_file.open("a") as config:
+        config.write(
+            "access:\n"
+            "  - who: [alice]\n"
+            '    repositories: ["team/**"]\n'
+            "    allow: code:write\n"
+            '    refs: ["refs/heads/main=update"]\n'
+        )
+    [number] = [
+        number
+        for number, line in enumerate(served.config_file.read_text().splitlines(), 1)
+        if line == "  - who: [alice]"
+    ]
+    _, token = served.make_token("code:write")
+    asked = ("explain", "--token", token.id, *PUSH, "--ref", "refs/heads/main=force")
+    found = run(served, *asked)
+    assert (found.code, found.err) == (1, "gitpat-proxy: account alice may not force refs/heads/main.\n")
+    assert f"config.yaml:{number}, refs: refs/heads/main=update" in found.out

@@ -165,7 +165,8 @@ def test_another_account_finds_no_trace(
 ) -> None:
     make_account(shared_proxy, "robot", service=True)
     for operation in operations:
-        client = client_of(shared_proxy, "robot", "tokens:write", "code:write", "tokens:introspect")
+        scopes = ["tokens:write", "tokens:delegate", "tokens:introspect", "code:write"]
+        client = client_of(shared_proxy, "robot", *scopes)
         answer = operation.by(client, victim["id"])
         assert _tells_nothing_of(victim, answer), operation
         if "{id}" in operation.path:
@@ -209,7 +210,8 @@ def test_schemathesis_finds_nothing(start_proxy: Any, tmp_path: Path) -> None:
     # It makes addresses of any length, and no document says what is told of one that can't be read.
     proxy = start_proxy(limits={"request_line_bytes": "1MiB", "header_bytes": "1MiB"})
     make_account(proxy, "robot", administrator=True, service=True)
-    scopes = ["tokens:write", "tokens:introspect", "admin", "code:write", "work_items:read"]
+    scopes = ["tokens:write", "tokens:delegate", "tokens:introspect", "admin"]
+    scopes += ["code:write", "work_items:read"]
     secret, token = proxy.make_token(*scopes, account="robot", expires="365d")
     (tmp_path / "secret").write_text(secret)
     (tmp_path / "schemathesis.toml").write_text(SCHEMATHESIS)

@@ -1,34 +1,29 @@
 """Rows of the table of decisions with the real git, before a folder and before another Git server.
 
-Each row is one git command; what it came to is its exit code, and the code in the log. A row whose token
-has limits, or that changes a ref, is tried from the moment that tokens have limits and pushes are held
-against refs: `TOKEN_LIMITS` and `REFS`.
+Each row is one git command; what it came to is its exit code, and the code in the log.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from gitpat_proxy.access.refs import Verb
 from gitpat_proxy.access.refusal import Code
-from gitpat_proxy.services.tokens import TokenFacts
 from tests.access.decisions import RULES, Row, rows
 from tests.support.git import Git, commit, make_repository
 from tests.support.proxy import Proxy
 
-TOKEN_LIMITS = {"repositories", "refs"} <= {field.name for field in fields(TokenFacts)}
-REFS = False
 REPOSITORIES = ["team/app", "team/secret", "team/sub/lib", "other/app", "public/site"]
-
-
-def is_ready(row: Row) -> bool:
-    has_limits = any(limits.repositories or limits.refs for limits in row.lineage)
-    return row.with_git and (TOKEN_LIMITS or not has_limits) and (REFS or not row.verb)
-
-
-ROWS = [row for row in rows() if is_ready(row)]
+ROWS = [row for row in rows() if row.with_git]
+CASES = [
+    (backend, row)
+    for backend in ("repositories", "upstream")
+    for row in ROWS
+    # Where nobody can tell an update from force, it needs both: see test_ref_limits.
+    if (backend, row.verb) != ("upstream", Verb.UPDATE)
+]
 
 
 @dataclass(frozen=True)
@@ -37,10 +32,9 @@ class Installation:
 
     proxies: dict[str, Proxy]
     repositories: Path
-    tells_force: bool
 
 
-@pytest.fixture(scope="module", params=["repositories", "upstream"])
+@pytest.fixture(scope="module")
 def installation(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Installation]:
@@ -59,16 +53,19 @@ def installation(
     for rules in dict.fromkeys(row.rules for row in ROWS):
         proxies[rules] = Proxy(folder / rules, routes=[route], **RULES.get(rules, {})).start()
         started.append(proxies[rules])
-    yield Installation(proxies, behind.repositories, tells_force=request.param == "repositories")
+    yield Installation(proxies, behind.repositories)
     for proxy in started:
         if proxy.process:
             proxy.stop()
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.text)
+@pytest.mark.parametrize(
+    ("installation", "row"),
+    CASES,
+    ids=[f"{backend}: {row.text}" for backend, row in CASES],
+    indirect=["installation"],
+)
 def test_a_row_with_git(installation: Installation, row: Row, tmp_path: Path) -> None:
-    if row.verb is Verb.UPDATE and not installation.tells_force:
-        pytest.skip("where nobody can tell an update from force, it needs both")
     proxy = installation.proxies[row.rules]
     [limits] = row.lineage
     given = {"repositories": limits.repositories, "refs": limits.refs}

@@ -70,6 +70,9 @@ RULES = [
     ("- a$ = bob\nRW+ = alice", ["write"]),
     ("- a$ = @all\nRW+ b$ = alice", [f"write refs/heads/b={ALL}"]),
     ("- = alice\nRW+ = alice\nR = alice", ["read", "read"]),
+    # who has a role can't be told, nor who is in a group from elsewhere: it may be alice
+    ("- = CREATOR\nRW+ = alice", ["read"]),
+    ("- = @elsewhere\nRW+ = alice", ["read"]),
     ("- = alice\nR = alice\noption deny-rules = 1", []),
     ("- = alice\nR = alice\noption deny-rules = 0", ["read"]),
     ("R = alice\n- = alice\noption deny-rules = 1", ["read"]),

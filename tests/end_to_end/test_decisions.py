@@ -4,6 +4,7 @@ Each row is one git command; what it came to is its exit code, and the code in t
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,15 +16,10 @@ from tests.access.decisions import RULES, Row, rows
 from tests.support.git import Git, commit, make_repository
 from tests.support.proxy import Proxy
 
+_A_NEW_REF = "refs/heads/agent/new"
+"""What a row pushes that says nothing of refs: all who may push may create it."""
 REPOSITORIES = ["team/app", "team/secret", "team/sub/lib", "other/app", "public/site"]
 ROWS = [row for row in rows() if row.with_git]
-CASES = [
-    (backend, row)
-    for backend in ("repositories", "upstream")
-    for row in ROWS
-    # Where nobody can tell an update from force, it needs both: see test_ref_limits.
-    if (backend, row.verb) != ("upstream", Verb.UPDATE)
-]
 
 
 @dataclass(frozen=True)
@@ -34,17 +30,14 @@ class Installation:
     repositories: Path
 
 
-@pytest.fixture(scope="module")
-def installation(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Installation]:
-    folder = tmp_path_factory.mktemp(request.param)
+@contextmanager
+def installed(folder: Path, *, is_upstream: bool) -> Iterator[Installation]:
     behind = Proxy(folder / "behind")
     started = [behind]
     for name in REPOSITORIES:
         make_repository(behind.repositories / f"{name}.git")
     route: dict[str, str] = {"path": "/", "repositories": str(behind.repositories)}
-    if request.param == "upstream":
+    if is_upstream:
         password = folder / "password"
         password.write_text(behind.start().make_token("code:write")[0])
         route = {"path": "/", "upstream": behind.url, "upstream_username": "proxy"}
@@ -59,13 +52,32 @@ def installation(
             proxy.stop()
 
 
+@pytest.fixture(scope="module")
+def before_a_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    with installed(tmp_path_factory.mktemp("folder"), is_upstream=False) as installation:
+        yield installation
+
+
+@pytest.fixture(scope="module")
+def before_a_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    with installed(tmp_path_factory.mktemp("server"), is_upstream=True) as installation:
+        yield installation
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.text)
+def test_a_row_before_a_folder(before_a_folder: Installation, row: Row, tmp_path: Path) -> None:
+    assert_row(before_a_folder, row, tmp_path)
+
+
+# Where nobody can tell an update from force, it needs both: see test_ref_limits.
 @pytest.mark.parametrize(
-    ("installation", "row"),
-    CASES,
-    ids=[f"{backend}: {row.text}" for backend, row in CASES],
-    indirect=["installation"],
+    "row", [row for row in ROWS if row.verb is not Verb.UPDATE], ids=lambda row: row.text
 )
-def test_a_row_with_git(installation: Installation, row: Row, tmp_path: Path) -> None:
+def test_a_row_before_a_server(before_a_server: Installation, row: Row, tmp_path: Path) -> None:
+    assert_row(before_a_server, row, tmp_path)
+
+
+def assert_row(installation: Installation, row: Row, tmp_path: Path) -> None:
     proxy = installation.proxies[row.rules]
     [limits] = row.lineage
     given = {"repositories": limits.repositories, "refs": limits.refs}
@@ -90,7 +102,7 @@ def _refspec(row: Row) -> list[str]:
     if row.word != "push":
         return []
     if row.verb is None:
-        return ["HEAD:refs/heads/main"]
+        return [f"HEAD:{_A_NEW_REF}"]
     return [
         {Verb.DELETE: f":{row.ref}", Verb.FORCE: f"+HEAD:{row.ref}"}.get(row.verb, f"HEAD:{row.ref}")
     ]
@@ -100,8 +112,8 @@ def _push(bare: Path, git: Git, row: Row) -> list[str]:
     """Make a clone with a commit to push, and the ref as the row wants it to be; return the command."""
     git("clone", "--quiet", str(bare), "work")
     work = git.home / "work"
-    ref = row.ref or "refs/heads/main"
-    if row.verb is Verb.CREATE:
+    ref = row.ref or _A_NEW_REF
+    if row.verb in {None, Verb.CREATE}:
         git("update-ref", "-d", ref, cwd=bare)
     elif row.verb:
         git("update-ref", ref, "HEAD", cwd=bare)

@@ -235,6 +235,10 @@ class Exchange:
                 if self.body_refusal is None:
                     if observer:
                         observer.asked(chunk)
+                    while isinstance(observer, PushObserver) and observer.is_behind:
+                        # Few bytes may hold many commands: others have a turn.
+                        await asyncio.sleep(0)
+                        observer.asked(b"")
                     self.body_refusal = self._refusal_of_body() or await self._refusal_of_refs()
                 if self.body_refusal and self._bytes_in > 2 * self._limits.push_bytes:
                     self._cut()
@@ -292,6 +296,8 @@ class Exchange:
             return None
         if not (is_all or observer.is_list_over):
             return None
+        if observer.has_too_many:
+            return refuse(Code.TOO_MANY_REFS, most=f"{MOST_COMMANDS:,} lines")
         if not observer.is_list_clear:
             return refuse(Code.COMMANDS_UNCLEAR)
         decisions = []
@@ -301,7 +307,8 @@ class Exchange:
                 # There may be many, and many rules: others have a turn.
                 await asyncio.sleep(0)
         verdict = verdict_of(observer.updates, decisions)
-        observer.decide([without_secrets(reason) for reason in verdict.reasons])
+        told = {reason: without_secrets(reason) for reason in set(verdict.reasons)}
+        observer.decide([told[reason] for reason in verdict.reasons])
         self.only_forward, self._is_decided = verdict.only_forward, True
         return verdict.refusal
 

@@ -19,6 +19,7 @@ from gitpat_proxy.access.refusal import Refusal, RefusedError
 from gitpat_proxy.access.representation import ending_text
 from gitpat_proxy.backends.base import Asked, WholeAnswer
 from gitpat_proxy.gate import GateParts
+from gitpat_proxy.git.body import GZIP
 from gitpat_proxy.git.operation import (
     MethodNotAllowedError,
     NotGitError,
@@ -61,9 +62,7 @@ class Shortcut:
         try:
             operation = operation_of(request.method, request.path, request.query)
             # Of a push nothing is kept, and what is no body of git's the gate refuses.
-            if operation.service is not Service.UPLOAD_PACK or (
-                operation.request_type != request.headers.get("content-type")
-            ):
+            if operation.service is not Service.UPLOAD_PACK or not _is_of_git(operation, request):
                 return None
             token, account = self._parts.authentication.token_at_once(
                 _values(request, "authorization"), exchange.address
@@ -131,6 +130,12 @@ class _ShortExchange:
             "seconds": round(time.monotonic() - self._began, 4),
         }
         log_request(operation, token, facts)
+
+
+def _is_of_git(operation: Operation, request: PlainRequest) -> bool:
+    encoding = request.headers.get("content-encoding")
+    has_type = request.headers.get("content-type") == operation.request_type
+    return has_type and (encoding is None or encoding in GZIP)
 
 
 def _values(request: PlainRequest, name: str) -> tuple[str, ...]:

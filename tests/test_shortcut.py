@@ -231,6 +231,7 @@ async def test_what_the_gate_has_to_decide(served: Served) -> None:
     nothing, _ = await served.token("code:read", "tokens:read")
     await served.tokens.edit(_, TokenFacts(scopes=["tokens:read"]), by=SOMEBODY)
     await short_and_long(served, advertisement(reader))
+    await served.has_been_asked(post(reader, LS_REFS))
     served.taken.clear()
     push = "/app/info/refs?service=git-receive-pack"
     commit = (served.repository / "refs/heads/main").read_bytes()
@@ -245,6 +246,7 @@ async def test_what_the_gate_has_to_decide(served: Served) -> None:
         (get("/app/favicon.ico"), "not_git"),
         (get("/app/git-upload-pack"), "method_not_allowed"),
         (post(reader, LS_REFS).replace(b"x-git-upload", b"x-git-other"), "media_type"),
+        (post(reader, LS_REFS, "Content-Encoding: br"), "media_type"),
         (post(reader, fetch), None),
         (post(reader, fetch), None),
     ]:

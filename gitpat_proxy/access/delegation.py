@@ -71,7 +71,13 @@ def _reaches_only(inner: Sequence[str] | None, outer: Sequence[str]) -> bool:
         return False
     included, without = _sorted(inner)
     outer_included, outer_without = _sorted(outer)
-    return all(any(covers(o, i) for o in outer_included) for i in included) and all(
+    if not all(any(covers(o, i) for o in outer_included) for i in included):
+        return False
+    # Exclusions hold for upper and lower case.
+    included, without, outer_without = (
+        [text.casefold() for text in texts] for texts in (included, without, outer_without)
+    )
+    return all(
         any(covers(w, o) for w in without) or all(are_apart(i, o) for i in included)
         for o in outer_without
     )

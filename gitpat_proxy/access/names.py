@@ -5,6 +5,7 @@ import unicodedata
 
 _ACCOUNT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
 _LONGEST_TEXT = 100
+_LONGEST_SHOWN = 250
 
 
 def checked_account_name(name: str) -> str:
@@ -39,6 +40,12 @@ def printable(text: str) -> str:
         else character
         for character in text
     )
+
+
+def shown(text: str) -> str:
+    """Return the beginning of a text that somebody else chose, to be told to people as it is."""
+    text = printable(text)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
 
 
 # Controls, formats (such as right-to-left overrides), surrogates, line and paragraph separators.

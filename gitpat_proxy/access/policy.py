@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from gitpat_proxy.access.address import Address
 from gitpat_proxy.access.model import Account, Network, Status, Token, lineage
+from gitpat_proxy.access.names import shown
 from gitpat_proxy.access.patterns import repository_patterns
 from gitpat_proxy.access.refs import RefRule, Verb, first_match
 from gitpat_proxy.access.refusal import Code, Refusal, refuse
@@ -242,7 +243,7 @@ def _check_of_ref(who: str, place: str, rule: RefRule | None, ref: str, verb: Ve
 
 
 def _ref_refusal(who: str, ref: str, verb: Verb) -> Refusal:
-    return refuse(Code.REF_DENIED, who=who, verb=verb, ref=ref)
+    return refuse(Code.REF_DENIED, who=who, verb=verb, ref=shown(ref))
 
 
 def _field(token: Token, field: str, value: object = None) -> str:

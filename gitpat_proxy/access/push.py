@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
+from gitpat_proxy.access.names import shown
 from gitpat_proxy.access.policy import Attempt, first_refusal, ref_checks
 from gitpat_proxy.access.refs import Verb
 from gitpat_proxy.access.refusal import Code, Refusal, refuse
@@ -37,13 +38,13 @@ def decide_ref(attempt: Attempt, problem_of: RefProblem, update: RefUpdate) -> R
     """Decide one command of a push that `decide` permits."""
     verb = _verb_of(update)
     if verb is None or not is_ref_name(update.ref):
-        return RefDecision(refuse(Code.REF_MALFORMED, ref=repr(update.name)))
+        return RefDecision(refuse(Code.REF_MALFORMED, ref=repr(shown(update.name))))
     if refusal := _refusal(attempt, update, verb):
         return RefDecision(refusal)
     no_force = _refusal(attempt, update, Verb.FORCE) if verb is Verb.UPDATE else None
     if problem := problem_of(update.ref, no_force is not None):
         who = f'token "{attempt.token.name}"'
-        refusal = no_force or refuse(Code.REF_DENIED, who=who, verb=verb, ref=update.name)
+        refusal = no_force or refuse(Code.REF_DENIED, who=who, verb=verb, ref=shown(update.name))
         return RefDecision(replace(refusal, sentence=f"{_clause(refusal)}: {problem}."))
     return RefDecision(None, no_force is not None)
 
@@ -54,7 +55,7 @@ def verdict_of(updates: Sequence[RefUpdate], decisions: Sequence[RefDecision]) -
     refused = [place for place, decision in enumerate(decisions) if decision.refusal]
     if not refused:
         return Verdict(None, [], only_forward)
-    others = f"not pushed because of {updates[refused[0]].name}"
+    others = f"not pushed because of {shown(updates[refused[0]].name)}"
     reasons = [_clause(d.refusal) if d.refusal else others for d in decisions]
     return Verdict(decisions[refused[0]].refusal, reasons, only_forward)
 

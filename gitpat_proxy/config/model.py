@@ -22,6 +22,7 @@ from gitpat_proxy.config.values import (
     AccountPatterns,
     Description,
     Folder,
+    Given,
     Group,
     GroupName,
     HeaderName,
@@ -127,7 +128,7 @@ class AccessEntry(Section):
     who: AccountPatterns = _accepts(f"{_ACCOUNTS}, and groups")
     repositories: RepositoryTexts = _accepts("a list of patterns as team/** and !team/secret")
     allow: Literal["code:read", "code:write"] = _accepts("code:read or code:write")
-    refs: RefRules | None = _accepts(
+    refs: Annotated[RefRules | None, Given] = _accepts(
         "a list of rules as refs/heads/main=update or refs/tags/v*=create", default=None
     )
 
@@ -135,7 +136,7 @@ class AccessEntry(Section):
 class AccessFile(Section):
     """The file that `access_file` names."""
 
-    groups: dict[GroupName, AccountPatterns] | None = _accepts(_GROUPS, default=None)
+    groups: Annotated[dict[GroupName, AccountPatterns] | None, Given] = _accepts(_GROUPS, default=None)
     access: tuple[AccessEntry, ...] = _accepts(_RULES)
 
 
@@ -225,9 +226,11 @@ class Config(Section):
     missing_scope_status: Literal[401, 403] = _accepts("401 or 403", default=401)
     scopes: dict[ScopeName, Description] = _accepts("scope names with a description each", default={})
     routes: tuple[RouteConfig, ...] = _accepts("a list of routes, at least one")
-    groups: dict[GroupName, AccountPatterns] | None = _accepts(_GROUPS, default=None)
-    access: tuple[AccessEntry, ...] | None = _accepts(_RULES, default=None)
-    access_file: PlainPath | None = _accepts(f"the path of a file{_RELATIVE}", default=None)
+    groups: Annotated[dict[GroupName, AccountPatterns] | None, Given] = _accepts(_GROUPS, default=None)
+    access: Annotated[tuple[AccessEntry, ...] | None, Given] = _accepts(_RULES, default=None)
+    access_file: Annotated[PlainPath | None, Given] = _accepts(
+        f"the path of a file{_RELATIVE}", default=None
+    )
     tokens: TokenLifetimes = _accepts("default_lifetime and longest_lifetime", default=TokenLifetimes())
     limits: Limits = _accepts("limits as in config.example.yaml", default=Limits())
     audit: AuditKeeping = _accepts("keep", default=AuditKeeping())

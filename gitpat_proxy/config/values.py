@@ -229,6 +229,13 @@ def _accounts(texts: tuple[str, ...]) -> tuple[str, ...]:
     return texts
 
 
+def _given(value: object) -> object:
+    """A key whose value has been commented out must not open what it was there to limit."""
+    if value is None:
+        raise ValueError("nothing is given; leave the key out where nothing is to be limited")
+    return value
+
+
 def _repositories(texts: tuple[str, ...]) -> tuple[str, ...]:
     return RepositoryPatterns(texts).texts
 
@@ -241,6 +248,7 @@ def _ref_rules(value: object) -> tuple[RefRule, ...]:
     return tuple(map(ref_rule_of, value))
 
 
+Given = BeforeValidator(_given)
 Size = Annotated[int, BeforeValidator(_size)]
 Space = Annotated[int, BeforeValidator(_space)]
 Mode = Annotated[int, BeforeValidator(_mode)]

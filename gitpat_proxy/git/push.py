@@ -17,6 +17,7 @@ MOST_UPDATES = 5000
 MOST_COMMANDS = 100_000
 """So many are read where each has to be decided: more than fit into 8 MiB."""
 _MOST_PACKETS = MOST_COMMANDS
+_AT_ONCE = 64 * 1024
 _BAND_BYTES = 60_000
 _LONGEST_LINE = 65_000
 _LONGEST_SAID = 1000
@@ -84,8 +85,8 @@ class RefUpdateReader:
 
     `capabilities`: of what the client asked for, that which changes the answer.
     `ended`: the command list was read to its end. `unclear`: it has a part that is no pkt-line, or is
-    longer than what is looked at. `malformed`: it has a part that no client of git's sends; git refuses
-    such a push, or reads it otherwise than another server may.
+    longer than what is looked at, or `has_too_many` parts. `malformed`: it has a part that no client of
+    git's sends; git refuses such a push, or reads it otherwise than another server may.
     """
 
     def __init__(self, most_updates: int = MOST_UPDATES) -> None:
@@ -93,6 +94,7 @@ class RefUpdateReader:
         self.capabilities: frozenset[str] = frozenset()
         self.ended = False
         self.unclear = False
+        self.has_too_many = False
         self.malformed = False
         self._most_updates = most_updates
         self._decoder = PktLineDecoder()
@@ -123,7 +125,7 @@ class RefUpdateReader:
             self.ended = True
             return
         if self._packets > _MOST_PACKETS:
-            self.unclear = True
+            self.unclear = self.has_too_many = True
             return
         if self._in_certificate:
             text, nul, _ = packet.partition(b"\0")
@@ -165,7 +167,7 @@ class RefUpdateReader:
         if match is None or len(match[1]) != len(match[2]):
             self.malformed = True
         if match and len(self.updates) >= self._most_updates:
-            self.unclear = True
+            self.unclear = self.has_too_many = True
         elif match:
             old, new = match[1].decode().lower(), match[2].decode().lower()
             self.updates.append(RefUpdate(match[3], old, new))
@@ -259,13 +261,14 @@ class PushObserver:
         longest_list: int = LONGEST_LOOK,
         most_updates: int = MOST_UPDATES,
     ) -> None:
-        self._content = ContentReader(content_encoding, longest_list)
+        self._content = ContentReader(content_encoding, longest_list, _AT_ONCE)
         self._request = RefUpdateReader(most_updates)
         self._report: ReportReader | None = None
         self._reasons: list[str] = []
 
     def asked(self, chunk: bytes) -> None:
-        self._request.feed(self._content.read(chunk))
+        if not self._request.ended:
+            self._request.feed(self._content.read(chunk))
 
     @property
     def may_be_use(self) -> bool:
@@ -299,6 +302,16 @@ class PushObserver:
     @property
     def updates(self) -> list[RefUpdate]:
         return self._request.updates
+
+    @property
+    def is_behind(self) -> bool:
+        """Tell whether more can be read of what was given, in further steps: `asked` with nothing."""
+        return self._content.is_behind and not self._request.ended
+
+    @property
+    def has_too_many(self) -> bool:
+        """Tell whether there are more commands than are read."""
+        return self._request.has_too_many
 
     @property
     def is_list_over(self) -> bool:

@@ -13,7 +13,7 @@ from gunicorn.systemd import sd_notify
 from gitpat_proxy.config.errors import ConfigError
 from gitpat_proxy.config.model import Config
 from gitpat_proxy.serve.tls import Certificate
-from gitpat_proxy.services.access import Access
+from gitpat_proxy.services.access import Access, rules_in
 
 Started: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
 """Called once, when the sockets listen."""
@@ -37,13 +37,14 @@ class Live:
         """Take certificate, scopes, limits and rules anew; if anything is wrong, nothing of it."""
         try:
             new = self._load()
+            rules = rules_in(new)
             if self.certificate and new.tls:
                 self.certificate.exchange(new.tls)
         except (ConfigError, OSError) as error:
             _log.error("not_reloaded", reason=str(error))
             return False
         needs_restart = self.config.take_over(new)
-        self.access.reload()
+        self.access.hold(rules)
         _log.info("reloaded", needs_restart=needs_restart)
         return True
 

@@ -28,21 +28,13 @@ class Access:
         self._tried: tuple[int, ...] | None = None
         self.problem: str | None = None
         self._of_account: Callable[[str], tuple[AccessRule, ...] | None]
-        if config.access_file:
-            self._seen = self._tried = _state(config.access_file)
-            self._hold(load_access(config.access_file))
-        else:
-            self._hold(config.rules)
+        state = _state(config.access_file) if config.access_file else None
+        self.hold(rules_in(config))
+        self._seen = self._tried = state
 
     def of_account(self, name: str) -> tuple[AccessRule, ...] | None:
         """Return the rules that hold for an account; None: nothing limits what accounts may do."""
         return self._of_account(name)
-
-    def reload(self) -> None:
-        """Take what the configuration says by now; a file that it names with the next looks."""
-        self._seen = self._tried = None
-        if self._config.access_file is None:
-            self._hold(self._config.rules)
 
     async def follow(self) -> None:
         """Look at the file until this is cancelled."""
@@ -76,12 +68,19 @@ class Access:
             self.problem = str(found)
             _log.error("access_not_taken", reason=self.problem)
         else:
-            self._hold(found)
+            self.hold(found)
+            self._seen = self._tried = state
             _log.info("access_taken", file=str(file), rules=len(found.rules))
 
-    def _hold(self, rules: AccessRules | None) -> None:
+    def hold(self, rules: AccessRules | None) -> None:
+        """Let these hold from now on; the file is looked at again as if it had changed."""
         self._of_account = lru_cache(_MOST_ACCOUNTS)(rules.of_account) if rules else lambda _name: None
-        self.problem = None
+        self._seen = self._tried = self.problem = None
+
+
+def rules_in(config: Config) -> AccessRules | None:
+    """Return the rules that a configuration, or the file that it names, has; raise ConfigError."""
+    return load_access(config.access_file) if config.access_file else config.rules
 
 
 def _rules_or_error(file: Path) -> AccessRules | ConfigError:

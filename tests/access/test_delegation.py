@@ -185,6 +185,9 @@ def test_patterns_that_are_within(made: dict[str, Any], maker: dict[str, Any]) -
         (reaches("team/**"), reaches(*TEAM)),
         (reaches("team/*"), reaches(*TEAM)),
         (reaches("team/**", "!team/app"), reaches(*TEAM)),
+        # An exclusion holds for upper and lower case.
+        (reaches("team/Secret"), reaches(*TEAM)),
+        (reaches("team/S*"), reaches(*TEAM)),
     ],
 )
 def test_repositories_that_reach_further(made: dict[str, Any], maker: dict[str, Any]) -> None:
@@ -232,7 +235,12 @@ def test_no_ref_may_be_changed_that_the_maker_may_not(made: list[RefRule], maker
 
 
 patterns = st.lists(
-    st.sampled_from(["**", "a/**", "a/*", "a/b", "!a/b", "!a/**", "!*/b", "b", "!b", "b/**", "!a/c"]),
+    st.sampled_from(
+        [
+            *["**", "a/**", "a/*", "a/b", "A/b", "A/**", "a/B", "b", "B", "b/**"],
+            *["!a/b", "!A/B", "!a/**", "!*/b", "!b", "!a/c"],
+        ]
+    ),
     min_size=1,
     max_size=4,
 ).filter(lambda texts: not all(text.startswith("!") for text in texts))
@@ -244,7 +252,7 @@ def test_no_repository_is_reached_that_the_maker_does_not_reach(
 ) -> None:
     if excess_of(a_token(**reaches(*made)), a_token(**reaches(*maker))):
         return
-    for name in ["a", "a/b", "a/c", "a/b/c", "b", "b/b", "b/a", "c"]:
+    for name in ["a", "a/b", "a/c", "a/b/c", "b", "b/b", "b/a", "c", "A/b", "a/B", "A/B", "B", "A/c"]:
         assert not RepositoryPatterns(made).include(name) or RepositoryPatterns(maker).include(name)
 
 

@@ -123,6 +123,19 @@ def test_one_ref_that_is_refused_refuses_them_all() -> None:
     ]
 
 
+def test_a_long_name_is_told_once_and_cut() -> None:
+    long = RefUpdate(b"refs/heads/" + b"x" * 60_000, A, B)
+    found = verdict(an_attempt(*RULES), [long, *[MAIN] * 1000])
+    assert found.refusal is not None
+    assert found.refusal.sentence.startswith('token "ci" may not update refs/heads/xxx')
+    assert max(map(len, [found.refusal.sentence, *found.reasons])) < 400
+
+
+def test_a_name_that_a_terminal_would_act_on_is_told_as_an_escape() -> None:
+    found = verdict(an_attempt(*RULES), [RefUpdate(b"refs/\x1b[31m\n", A, B), MAIN])
+    assert found.reasons[1] == r"not pushed because of refs/\x1b[31m\n"
+
+
 @pytest.mark.parametrize(
     ("updates", "only_forward"), [([], False), ([FORCED], False), ([MAIN], True), ([FORCED, MAIN], True)]
 )

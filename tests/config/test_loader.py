@@ -239,7 +239,7 @@ ENTRY_VALUES = {
     "allow": ("code:read or code:write", ["", "code:admin", "[code:read]", "true"]),
     "refs": (
         "a list of rules as refs/heads/main=update or refs/tags/v*=create",
-        ["refs/heads/main", "[]", "[5]", "['refs/**x']", "[refs//x]"],
+        ["", "refs/heads/main", "[]", "[5]", "['refs/**x']", "[refs//x]"],
     ),
 }
 ENTRY = {"who": "[alice]", "repositories": "[a]", "allow": "code:write"}
@@ -257,6 +257,14 @@ def test_a_wrong_value_in_a_rule_is_named(folder: Path, key: str, value: str) ->
     assert problem.key.startswith(f"access[0].{key}")
     assert problem.line == 2 + list(keys).index(key)
     assert problem.message.endswith(f"accepted: {ENTRY_VALUES[key][0]}")
+
+
+@pytest.mark.parametrize("key", ["access", "access_file", "groups"])
+def test_a_key_that_limits_is_not_left_empty(folder: Path, key: str) -> None:
+    """Whoever comments out all that stands below it does not mean to open everything."""
+    [problem] = problems(folder, f"{key}:\n# - nothing\n{ROUTES}")
+    assert (problem.key, problem.line) == (key, 1)
+    assert "nothing is given; leave the key out" in problem.message
 
 
 TWICE = ("routes[2].path", 5, "/a is the path of routes[1] already")

@@ -99,6 +99,19 @@ def test_the_configurations_own_rules_are_taken_by_order(proxy: Proxy) -> None:
     assert (statuses(proxy, alice), statuses(proxy, bob)) == ({200}, {404})
 
 
+def test_an_order_with_a_broken_file_changes_nothing(proxy: Proxy) -> None:
+    bob = proxy.make_token("code:read", account="bob")[0]
+    rules = yaml.safe_load(ALICE)
+    proxy.config_file.write_text(yaml.safe_dump(proxy.config | rules))
+    os.kill(proxy.pid, signal.SIGHUP)
+    wait_until(lambda: proxy.log_lines("reloaded"), what="the order")
+    proxy.config_file.write_text(yaml.safe_dump(proxy.config | {"access_file": "none.yaml"}))
+    os.kill(proxy.pid, signal.SIGHUP)
+    wait_until(lambda: proxy.log_lines("not_reloaded"), what="the other order")
+    assert "none.yaml: there is no such file" in proxy.log_lines("not_reloaded")[0]["reason"]
+    assert statuses(proxy, bob) == {404}
+
+
 def test_there_is_no_start_with_a_broken_file(proxy: Proxy) -> None:
     proxy.config_file.write_text(yaml.safe_dump(proxy.config | {"access_file": "none.yaml"}))
     outcome = proxy.cli("serve")

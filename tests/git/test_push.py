@@ -1,9 +1,11 @@
 """What a push asks for and what became of it, as git writes both."""
 
 import gzip
+import os
 import subprocess
 import tempfile
 import tracemalloc
+import zlib
 from itertools import pairwise
 from pathlib import Path
 
@@ -405,10 +407,20 @@ def test_an_answer_that_is_no_report_is_not_kept(side_band: bool) -> None:
     assert size < 1024 * 1024
 
 
+def asked(observer: PushObserver, chunk: bytes) -> int:
+    """Give a chunk, and have all of it read; return in how many steps."""
+    observer.asked(chunk)
+    steps = 1
+    while observer.is_behind:
+        observer.asked(b"")
+        steps += 1
+    return steps
+
+
 def observed(body: bytes, answer: bytes, encoding: str = "", cut: int = 100) -> object:
     observer = PushObserver(encoding)
     for start in range(0, len(body), cut):
-        observer.asked(body[start : start + cut])
+        asked(observer, body[start : start + cut])
     for start in range(0, len(answer), cut):
         observer.answered(answer[start : start + cut])
     return observer.event()
@@ -454,6 +466,38 @@ def test_many_refs_are_all_kept(number: int, encoding: str) -> None:
         body, banded(report("unpack ok", *(f"ok {name}" for name in names))), encoding, 65536
     )
     assert event == ("push", {"updates": [kept(name, "ok") for name in names]})
+
+
+def test_many_commands_in_few_bytes_are_read_in_steps() -> None:
+    lines = [f"{A} {B} refs/heads/topic-{number:04}" for number in range(4000)]
+    body = request(*lines)
+    observer = PushObserver("gzip")
+    assert asked(observer, gzip.compress(body)) == len(body) // 65_536 + 1
+    assert observer.is_list_clear
+    assert len(observer.updates) == 4000
+
+
+def test_a_pack_behind_the_commands_is_not_kept() -> None:
+    pack = os.urandom(200_000)
+    observer = PushObserver("gzip")
+    tracemalloc.start()
+    chunks = zlib.compressobj(wbits=31)
+    asked(
+        observer, chunks.compress(request(f"{A} {B} refs/heads/main")) + chunks.flush(zlib.Z_FULL_FLUSH)
+    )
+    for _ in range(50):
+        asked(observer, chunks.compress(pack))
+    size, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert observer.is_list_clear
+    assert size < 1024 * 1024
+
+
+@pytest.mark.parametrize("most", [10, 11])
+def test_more_commands_than_are_read_are_said_to_be_too_many(most: int) -> None:
+    observer = PushObserver("", most_updates=most)
+    observer.asked(request(*(f"{A} {B} refs/heads/{number}" for number in range(11))))
+    assert (observer.has_too_many, observer.is_list_clear) == (most == 10, most == 11)
 
 
 @pytest.mark.parametrize("number", [5001, 12_000])

@@ -9,7 +9,7 @@ import pytest
 from gitpat_proxy.config.errors import ConfigError
 from gitpat_proxy.config.loader import load, load_access
 from gitpat_proxy.config.model import Config
-from gitpat_proxy.services.access import Access
+from gitpat_proxy.services.access import Access, rules_in
 
 ROUTES = "routes: [{path: /, upstream: 'http://host'}]\n"
 EVERYBODY_READS = "access:\n  - {who: ['*'], repositories: ['**'], allow: code:read}\n"
@@ -151,22 +151,23 @@ def test_an_order_takes_what_the_configuration_says(file: Path) -> None:
     access = Access(config)
 
     def order(text: str) -> None:
-        assert config.take_over(configured(folder, text)) == []
-        access.reload()
+        new = configured(folder, text)
+        rules = rules_in(new)
+        assert config.take_over(new) == []
+        access.hold(rules)
 
     order("access: []\n")
     assert places(access, "bob") == []
     order("access_file: access.yaml\n")
-    assert places(access, "bob") == []
-    look(access)
     assert places(access, "bob") == ["access.yaml:2"]
     os.rename(file, folder / "other.yaml")  # noqa: PTH104 - as `mv` does
     order("access_file: other.yaml\n")
-    look(access)
     assert places(access, "bob") == ["other.yaml:2"]
-    order("access_file: none.yaml\n")
-    look(access)
+    with pytest.raises(ConfigError):
+        order("access_file: none.yaml\n")
     assert places(access, "bob") == ["other.yaml:2"]
-    assert access.problem
+    (folder / "other.yaml").write_text(ALICE_ALONE)
+    look(access)
+    assert places(access, "bob") == []
     order("")
     assert (access.of_account("bob"), access.problem) == (None, None)

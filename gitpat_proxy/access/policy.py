@@ -106,11 +106,12 @@ def decide_alive(token: Token, account: Account, now: datetime) -> Refusal | Non
 
 def decide_going_on(token: Token, account: Account, now: datetime) -> Refusal | None:
     """Return why what is under way must end, None if it may go on: its use has been counted."""
-    return decide_alive(_without_limit_of_uses(token), account, now)
+    return decide_alive(without_limit_of_uses(token), account, now)
 
 
-def _without_limit_of_uses(token: Token) -> Token:
-    parent = token.parent and _without_limit_of_uses(token.parent)
+def without_limit_of_uses(token: Token) -> Token:
+    """Return the token as it is when all uses that are taken have been given back."""
+    parent = token.parent and without_limit_of_uses(token.parent)
     return replace(token, uses_left=None, parent=parent)
 
 

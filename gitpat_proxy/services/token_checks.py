@@ -4,7 +4,7 @@ from datetime import datetime
 
 from gitpat_proxy.access.delegation import excess_of
 from gitpat_proxy.access.model import MOST_GENERATIONS, Account, Status, Token, lineage
-from gitpat_proxy.access.policy import decide_alive, grants_of
+from gitpat_proxy.access.policy import decide_alive, grants_of, without_limit_of_uses
 from gitpat_proxy.services.errors import ForbiddenError, ServiceError
 
 _DELEGATE = "tokens:delegate"
@@ -12,10 +12,11 @@ _DELEGATE = "tokens:delegate"
 
 def check_not_over(token: Token, now: datetime) -> None:
     """Raise ServiceError if the token has ended: nothing comes back to life."""
-    if token.status(now) in {Status.EXPIRED, Status.REVOKED}:
-        raise ServiceError(
-            f"the token {token.label} is {token.status(now)} and stays so; create another one"
-        )
+    over = {Status.EXPIRED, Status.REVOKED}
+    if (status := without_limit_of_uses(token).status(now)) in over:
+        raise ServiceError(f"the token {token.label} is {status} and stays so; create another one")
+    if token.status(now) in over:
+        raise ServiceError(f"the token {token.label} has no use left at the moment; create another one")
 
 
 def check_not_undone(before: Token, after: Token, now: datetime) -> None:

@@ -19,6 +19,7 @@ from gitpat_proxy.access.model import (
 )
 from gitpat_proxy.access.moment import day_of
 from gitpat_proxy.access.names import checked_text
+from gitpat_proxy.access.policy import without_limit_of_uses
 from gitpat_proxy.access.representation import version_of
 from gitpat_proxy.access.secret import digest_of, hint_of, is_well_formed, make_secret
 from gitpat_proxy.config.model import Config
@@ -230,14 +231,17 @@ class Tokens:
         return [token for token in revoked if token]
 
     async def revoke_all(self, account: str, reason: str | None, *, by: Author) -> int:
-        """End all tokens of an account that still open something; return how many there were."""
+        """End all tokens of an account that still open something; return how many there were.
+
+        Also those without a use left: a request that holds the last one may give it back.
+        """
         reason = _checked_reason(reason)
         async with self._database.writing() as connection:
             now = self._clock()
             tokens = [
                 token
-                for status in (Status.ACTIVE, Status.PENDING)
-                for token in await store.matching(connection, TokenQuery(account, status), now)
+                for token in await store.matching(connection, TokenQuery(account), now)
+                if without_limit_of_uses(token).own_status(now) in {Status.ACTIVE, Status.PENDING}
             ]
             for token in tokens:
                 await self._revoke(connection, token, reason, by)

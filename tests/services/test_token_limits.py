@@ -102,6 +102,29 @@ async def test_a_token_ends_with_its_last_use(tokens: Tokens) -> None:
     assert (await tokens.get(token.id)).uses_left == 1
 
 
+async def test_a_token_whose_last_use_is_taken_is_revoked_with_all_others(tokens: Tokens) -> None:
+    _, parent = await create(tokens, replace(DELEGATE, uses=1))
+    _, child = await derive(tokens, parent)
+    await tokens.take_use(child)
+    assert await tokens.revoke_all("alice", "lost", by=ADA) == 2
+    await tokens.give_use_back(child)
+    for token in (parent, child):
+        assert (await tokens.get(token.id)).own_status(NOW) is Status.REVOKED
+
+
+async def test_why_a_token_without_a_use_left_is_not_changed(tokens: Tokens, clock: FakeClock) -> None:
+    _, parent = await create(tokens, replace(DELEGATE, uses=1))
+    _, child = await derive(tokens, parent)
+    await tokens.take_use(parent)
+    for token in (parent, child):
+        for change in (tokens.edit(token.id, JOB, by=ADA), tokens.rotate(token.id, by=ADA)):
+            said = await refusal(change)
+            assert said == f"the token {token.label} has no use left at the moment; create another one"
+    clock.now += timedelta(hours=1)
+    said = await refusal(tokens.edit(child.id, JOB, by=ADA))
+    assert said == f"the token {child.label} is expired and stays so; create another one"
+
+
 async def test_of_many_at_once_as_many_get_a_use_as_there_are(tokens: Tokens) -> None:
     _, token = await create(tokens, replace(READ, uses=3))
     taken = await asyncio.gather(*(tokens.take_use(token) for _ in range(20)))

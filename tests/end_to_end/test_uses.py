@@ -174,4 +174,4 @@ def test_a_new_number_counts_from_then_on(shared_proxy: Proxy) -> None:
     git("clone", "--quiet", f"{proxy.url}/team/app", "second")
     assert USED_UP in git.try_("ls-remote", f"{proxy.url}/team/app").text
     # Once it has ended nothing brings it back.
-    assert "is expired and stays so" in proxy.cli("token", "edit", token.id, "--uses", "5").text
+    assert "has no use left at the moment" in proxy.cli("token", "edit", token.id, "--uses", "5").text

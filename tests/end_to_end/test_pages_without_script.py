@@ -1,5 +1,6 @@
 """All that the pages are for, in a browser that runs no scripts."""
 
+import json
 import re
 from collections.abc import Iterator
 
@@ -110,6 +111,22 @@ def test_the_life_of_a_token(bob: Person, shared_proxy: Proxy) -> None:
     notice(page, "Revoked.")
     expect(page.get_by_role("row", name="new laptop")).to_contain_text("sold")
     assert not opens(shared_proxy, new_secret)
+
+
+def test_an_old_form_undoes_nothing(bob: Person, shared_proxy: Proxy) -> None:
+    _, token = beside(lambda: shared_proxy.make_token("code:read", account="bob"))
+    page = bob.go(f"/-/tokens/{token.id}/edit")
+    shared_proxy.ok("token", "edit", token.id, "--repository", "team/app", "--name", "narrow")
+    page.get_by_label("Name", exact=True).fill("mine")
+    press(page, "Save")
+    expect(page.get_by_role("alert")).to_contain_text("changed meanwhile")
+    expect(page.get_by_label("Name", exact=True)).to_have_value("narrow")
+    expect(page.get_by_label("Repositories")).to_have_value("team/app")
+    page.get_by_label("Name", exact=True).fill("mine")
+    press(page, "Save")
+    notice(page, "Saved.")
+    shown = json.loads(shared_proxy.ok("token", "show", token.id, "--json"))
+    assert (shown["name"], shown["repositories"]) == ("mine", ["team/app"])
 
 
 def test_limits_are_set_and_a_derived_token_is_shown(bob: Person, shared_proxy: Proxy) -> None:

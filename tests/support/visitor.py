@@ -119,10 +119,11 @@ class Visitor:
         return self.send("POST", path, urlencode(fields).encode(), form | dict(headers or {}))
 
     def submit(self, path: str, fields: Fields = (), *, page: str = "") -> Page:
-        """Post a form as a browser does: the page is read first, for its csrf field and form_key."""
+        """Post a form as a browser does: the page is read first, for the fields that nobody sees."""
         form = self.get(page or path)
         pairs = list(fields.items()) if isinstance(fields, Mapping) else list(fields)
-        own = [(name, form.hidden(name)) for name in ("csrf", "form_key") if form.hidden(name)]
+        hidden = ("csrf", "form_key", "version")
+        own = [(name, form.hidden(name)) for name in hidden if form.hidden(name)]
         return self.post(path, [*own, *pairs])
 
     def sign_in(self, name: str = "alice", password: str = PASSWORD, after: str = "") -> "Visitor":

@@ -8,8 +8,9 @@ from aiohttp import web
 
 from gitpat_proxy.access.lifetime import lifetime_of
 from gitpat_proxy.access.model import AuditFilter, Author, Status, Token, TokenQuery
+from gitpat_proxy.access.representation import version_of
 from gitpat_proxy.services.audit import page as audit_page
-from gitpat_proxy.services.errors import FactsError
+from gitpat_proxy.services.errors import ConflictError, FactsError
 from gitpat_proxy.services.tokens import OnceRequest, Tokens
 from gitpat_proxy.store.database import Database
 from gitpat_proxy.web.cursor import cursor_text, read_cursor
@@ -37,6 +38,7 @@ from gitpat_proxy.web.pages.words import sentences_of
 _DAYS = 30
 _LATEST = 10
 _MOST_DERIVED = 20
+_CHANGED = "The token was changed meanwhile, and is shown as it is now: make your change again."
 
 
 class TokenPages:
@@ -102,10 +104,14 @@ class TokenPages:
             return await self._edit_form(page, token, values_of(token), {})
         values = values_in(page.form)
         try:
-            facts = facts_of(values, values_of(token))
-            await self._tokens.edit(token.id, facts, by=page.visitor.author)
+            # What the form changes is told by what the token was when it was opened.
+            facts, seen = facts_of(values, values_of(token)), page.form.text("version")
+            await self._tokens.edit(token.id, facts, by=page.visitor.author, version=seen)
         except FactsError as error:
             return await self._edit_form(page, token, values, sentences_by_field(error))
+        except ConflictError:
+            token = await self._own(page)
+            return await self._edit_form(page, token, values_of(token), {"form": _CHANGED})
         return page.redirect(f"/-/tokens/{token.id}", "saved")
 
     async def regenerate(self, page: Page) -> web.StreamResponse:
@@ -188,7 +194,8 @@ class TokenPages:
     async def _edit_form(
         self, page: Page, token: Token, values: TokenValues, errors: Mapping[str, str]
     ) -> web.Response:
-        return self._form(page, values, errors, token=await self._row(page, token))
+        row = await self._row(page, token)
+        return self._form(page, values, errors, token=row, version=version_of(token))
 
     def _form(
         self,
@@ -197,6 +204,7 @@ class TokenPages:
         errors: Mapping[str, str],
         *,
         token: TokenRow | None = None,
+        version: str = "",
         form_key: str = "",
     ) -> web.Response:
         config, now = page.frame.config, page.now
@@ -208,6 +216,7 @@ class TokenPages:
             422 if errors else 200,
             section="tokens",
             token=token,
+            version=version,
             values=values,
             errors=errors,
             lifetimes=lifetimes(config.tokens.default_lifetime, config.tokens.longest_lifetime, now),

@@ -7,7 +7,7 @@ from typing import Any
 
 from gitpat_proxy.access.lifetime import lifetime_of
 from gitpat_proxy.access.model import Account, AuditEvent, AuditRow, EventKind, Session, Status, Token
-from gitpat_proxy.access.representation import address_texts, ref_texts
+from gitpat_proxy.access.representation import address_texts, ref_texts, version_of
 from gitpat_proxy.access.scopes import scopes_of
 from gitpat_proxy.web.pages.words import (
     browser_text,
@@ -56,6 +56,7 @@ class TokenRow:
     most_uses: int | None
     uses_left: int | None
     parent: "TokenLink | None"
+    version: str
     uses: Sequence[int]
     url: str
     revoke_url: str | None
@@ -93,6 +94,7 @@ def token_row(token: Token, uses: Sequence[int], now: datetime, *, own: bool) ->
         most_uses=token.uses,
         uses_left=token.uses_left,
         parent=token_link(token.parent.id, token.parent.name, own=own) if token.parent else None,
+        version=version_of(token),
         uses=uses,
         url=f"{base}/{token.id}" if own else f"/-/administration/activity?token={token.id}",
         revoke_url=f"{base}/{token.id}/revoke" if alive else None,

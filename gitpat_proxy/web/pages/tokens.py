@@ -8,7 +8,6 @@ from aiohttp import web
 
 from gitpat_proxy.access.lifetime import lifetime_of
 from gitpat_proxy.access.model import AuditFilter, Author, Status, Token, TokenQuery
-from gitpat_proxy.access.representation import version_of
 from gitpat_proxy.services.audit import page as audit_page
 from gitpat_proxy.services.errors import ConflictError, FactsError
 from gitpat_proxy.services.tokens import OnceRequest, Tokens
@@ -194,8 +193,7 @@ class TokenPages:
     async def _edit_form(
         self, page: Page, token: Token, values: TokenValues, errors: Mapping[str, str]
     ) -> web.Response:
-        row = await self._row(page, token)
-        return self._form(page, values, errors, token=row, version=version_of(token))
+        return self._form(page, values, errors, token=await self._row(page, token))
 
     def _form(
         self,
@@ -204,7 +202,6 @@ class TokenPages:
         errors: Mapping[str, str],
         *,
         token: TokenRow | None = None,
-        version: str = "",
         form_key: str = "",
     ) -> web.Response:
         config, now = page.frame.config, page.now
@@ -216,7 +213,6 @@ class TokenPages:
             422 if errors else 200,
             section="tokens",
             token=token,
-            version=version,
             values=values,
             errors=errors,
             lifetimes=lifetimes(config.tokens.default_lifetime, config.tokens.longest_lifetime, now),

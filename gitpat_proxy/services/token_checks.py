@@ -5,9 +5,18 @@ from datetime import datetime
 from gitpat_proxy.access.delegation import excess_of
 from gitpat_proxy.access.model import MOST_GENERATIONS, Account, Status, Token, lineage
 from gitpat_proxy.access.policy import decide_alive, grants_of, without_limit_of_uses
-from gitpat_proxy.services.errors import ForbiddenError, ServiceError
+from gitpat_proxy.services.errors import FactsError, ForbiddenError, ServiceError
 
 _DELEGATE = "tokens:delegate"
+_COMPARED = (
+    ("scopes", "scopes", "scopes"),
+    ("expires", "expires_at", "end"),
+    ("repositories", "repositories", "repositories"),
+    ("refs", "refs", "refs"),
+    ("addresses", "addresses", "addresses"),
+    ("uses", "uses_left", "uses left"),
+)
+"""What tokens are compared in: its name, the field that an edit changes with it, and in words."""
 
 
 def check_not_over(token: Token, now: datetime) -> None:
@@ -41,6 +50,24 @@ def check_may_derive(parent: Token, owner: Account, now: datetime) -> None:
         raise ForbiddenError(
             f"the token {parent.label} is the third of its line; from it no other is derived"
         )
+
+
+def check_within_parent(before: Token, after: Token) -> None:
+    """Raise FactsError if what is changed reaches further than the token it was derived from.
+
+    That one may have become narrower since, or have fewer uses left: what stays as it was may stay.
+    """
+    if after.parent is None:
+        return
+    excess = excess_of(after, after.parent)
+    problems = {
+        fact: f"it would go beyond the {word} of the token {after.parent.label}, which it was derived"
+        " from; change that one first"
+        for fact, field, word in _COMPARED
+        if fact in excess and getattr(before, field) != getattr(after, field)
+    }
+    if problems:
+        raise FactsError(problems)
 
 
 def check_within(token: Token, maker: Token | None) -> None:

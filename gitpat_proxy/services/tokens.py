@@ -37,6 +37,7 @@ from gitpat_proxy.services.token_checks import (
     check_not_over,
     check_not_undone,
     check_within,
+    check_within_parent,
 )
 from gitpat_proxy.services.token_facts import TokenFacts, TokenRules, facts_of
 from gitpat_proxy.store import audit, idempotency
@@ -184,6 +185,7 @@ class Tokens:
             after = self._rules.with_facts(before, facts, owner, now)
             check_not_undone(before, after, now)
             check_within(after, by.maker)
+            check_within_parent(before, after)
             await store.update(connection, after)
             old, new = facts_of(before), facts_of(after)
             changes = {key: [old[key], new[key]] for key in new if old[key] != new[key]}

@@ -218,6 +218,42 @@ async def test_a_derived_token_is_never_wider(
     ]
 
 
+@pytest.mark.parametrize(
+    ("more", "word"),
+    [
+        ({"scopes": ["code:read", "tokens:write"]}, "scopes"),
+        ({"repositories": ["team/secret"]}, "repositories"),
+        ({"repositories": ["any"]}, "repositories"),
+        ({"refs": ["refs/heads/main=force"]}, "refs"),
+        ({"addresses": ["any"]}, "addresses"),
+        ({"uses": 4}, "uses left"),
+        ({"uses": "any"}, "uses left"),
+        ({"expires": "89d"}, "end"),
+    ],
+)
+async def test_a_derived_token_is_not_made_wider(
+    tokens: Tokens, more: dict[str, object], word: str
+) -> None:
+    facts = replace(DELEGATE, **_limits(), addresses=["192.0.2.0/24"], expires="88d")
+    _, parent = await create(tokens, facts)
+    _, child = await derive(tokens, parent)
+    said = await refusal(tokens.edit(child.id, TokenFacts(**more), by=ADA))  # type: ignore[arg-type]  # by name
+    assert said == (
+        f"it would go beyond the {word} of the token {parent.label}, which it was derived from;"
+        " change that one first"
+    )
+    assert await tokens.get(child.id) == child
+
+
+async def test_what_stays_as_it_was_stays_where_the_parent_became_narrower(tokens: Tokens) -> None:
+    _, parent = await create(tokens, replace(DELEGATE, uses=2, expires="88d"))
+    _, child = await derive(tokens, parent)
+    await tokens.take_use(child)
+    await tokens.edit(parent.id, TokenFacts(repositories=["team/app"], expires="1m"), by=ADA)
+    as_before = TokenFacts(name="Other", scopes=JOB.scopes)
+    assert (await tokens.edit(child.id, as_before, by=ADA)).name == "Other"
+
+
 async def test_three_generations_and_no_more(tokens: Tokens) -> None:
     *_, (_, last) = await line_of(tokens)
     said = await refusal(tokens.derive(last.id, JOB, by=ADA))

@@ -5,9 +5,11 @@ request that may become one takes it before git is asked, and gives it back wher
 a negotiation, or what was refused or failed (docs/decisions/0019).
 """
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Any
 
 import structlog
 
@@ -28,13 +30,13 @@ _log = structlog.get_logger()
 
 
 class Use:
-    """A use that is taken as long as nobody gives it back; `counts`: nobody will."""
+    """A use, which is taken until it is given back; `counts`: it will not be."""
 
     def __init__(self, tokens: Tokens, token: Token) -> None:
         self.counts = False
         self._tokens = tokens
         self._token = token
-        self._is_back = False
+        self._is_taken = False
 
     def of(self, answer: Answer, service: Service | None) -> Answer:
         """Return the answer to be passed on; what it is decides whether the use counts."""
@@ -43,11 +45,22 @@ class Use:
         self.counts = True
         return answer
 
+    async def take(self) -> None:
+        """Raise RefusedError if there is none left."""
+        await _to_its_end(self._take())
+
     async def give_back(self) -> None:
-        """Give the use back, once, unless it counts."""
-        if self.counts or self._is_back:
-            return
-        self._is_back = True
+        """Give the use back, once, if it was taken and does not count."""
+        if self._is_taken and not self.counts:
+            self._is_taken = False
+            await _to_its_end(self._give_back())
+
+    async def _take(self) -> None:
+        if not await self._tokens.take_use(self._token):
+            raise RefusedError(used_up(self._token))
+        self._is_taken = True
+
+    async def _give_back(self) -> None:
         try:
             await self._tokens.give_use_back(self._token)
         except DatabaseError as error:
@@ -101,16 +114,32 @@ class Uses:
         if not exchange.may_be_use:
             yield None
             return
-        if not await self._tokens.take_use(token):
-            raise RefusedError(used_up(token))
         use = Use(self._tokens, token)
         try:
+            await use.take()
             yield use
         except RefusedError:
             use.counts = False
             raise
         finally:
             await use.give_back()
+
+
+async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Wait for what is written also while the request is cancelled, and end as cancelled only then.
+
+    What is cancelled on its way to the database may be written all the same; nobody would know.
+    """
+    task = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    failed = task.exception()
+    if ended := cancelled or failed:
+        raise ended
 
 
 def _is_limited(token: Token) -> bool:

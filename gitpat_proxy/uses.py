@@ -6,7 +6,7 @@ a negotiation, or what was refused or failed (docs/decisions/0019).
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -14,7 +14,6 @@ from typing import Any
 import structlog
 
 from gitpat_proxy.access.model import Token, lineage
-from gitpat_proxy.access.policy import used_up
 from gitpat_proxy.access.refusal import Code, RefusedError, refuse
 from gitpat_proxy.backends.base import Answer, Piece, bytes_of
 from gitpat_proxy.exchange import Exchange
@@ -36,7 +35,7 @@ class Use:
         self.counts = False
         self._tokens = tokens
         self._token = token
-        self._is_taken = False
+        self._taken: Mapping[str, int] = {}
 
     def of(self, answer: Answer, service: Service | None) -> Answer:
         """Return the answer to be passed on; what it is decides whether the use counts."""
@@ -51,18 +50,16 @@ class Use:
 
     async def give_back(self) -> None:
         """Give the use back, once, if it was taken and does not count."""
-        if self._is_taken and not self.counts:
-            self._is_taken = False
-            await _to_its_end(self._give_back())
+        if self._taken and not self.counts:
+            taken, self._taken = self._taken, {}
+            await _to_its_end(self._give_back(taken))
 
     async def _take(self) -> None:
-        if not await self._tokens.take_use(self._token):
-            raise RefusedError(used_up(self._token))
-        self._is_taken = True
+        self._taken = await self._tokens.take_use(self._token.id)
 
-    async def _give_back(self) -> None:
+    async def _give_back(self, taken: Mapping[str, int]) -> None:
         try:
-            await self._tokens.give_use_back(self._token)
+            await self._tokens.give_use_back(taken)
         except DatabaseError as error:
             _log.error("use_not_given_back", token=self._token.id, reason=str(error))
 

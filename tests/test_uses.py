@@ -23,12 +23,12 @@ class SlowTokens:
         self.asked = asyncio.Event()
         self.let = asyncio.Event()
 
-    async def take_use(self, _token: object) -> bool:
+    async def take_use(self, token_id: str) -> dict[str, int]:
         self.writing = asyncio.ensure_future(self._write(-1))
         await asyncio.shield(self.writing)
-        return True
+        return {token_id: 1}
 
-    async def give_use_back(self, _token: object) -> None:
+    async def give_use_back(self, _taken: object) -> None:
         await self._write(1)
 
     async def _write(self, change: int) -> None:

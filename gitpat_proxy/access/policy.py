@@ -164,9 +164,7 @@ def _refusal_by_state(token: Token, now: datetime) -> Refusal | None:
 
 
 def used_up(token: Token) -> Refusal:
-    """Return the refusal for a token that has no use left, or one that it was derived from has none."""
-    limited = [each for each in lineage(token) if each.uses_left is not None]
-    token = min(limited, key=lambda each: each.uses_left or 0)
+    """Return the refusal for a token that has no use left itself."""
     uses = "once" if token.uses == 1 else f"{token.uses} times"
     return refuse(Code.TOKEN_USED_UP, token=token.label, uses=uses)
 

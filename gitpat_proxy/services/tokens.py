@@ -19,7 +19,8 @@ from gitpat_proxy.access.model import (
 )
 from gitpat_proxy.access.moment import day_of
 from gitpat_proxy.access.names import checked_text
-from gitpat_proxy.access.policy import without_limit_of_uses
+from gitpat_proxy.access.policy import used_up, without_limit_of_uses
+from gitpat_proxy.access.refusal import RefusedError
 from gitpat_proxy.access.representation import version_of
 from gitpat_proxy.access.secret import digest_of, hint_of, is_well_formed, make_secret
 from gitpat_proxy.config.model import Config
@@ -110,15 +111,26 @@ class Tokens:
             by = replace(by, maker=parent)
             return await self._create(connection, parent.account, facts, by, parent)
 
-    async def take_use(self, token: Token) -> bool:
-        """Count a use of the token and of all that it was derived from; False if one has none left."""
-        async with self._database.writing() as connection:
-            return await store.take_use(connection, [each.id for each in lineage(token)])
+    async def take_use(self, token_id: str) -> dict[str, int]:
+        """Count a use of the token and of all that it was derived from, where it is limited.
 
-    async def give_use_back(self, token: Token) -> None:
-        """Undo `take_use`."""
+        Return the ids of those with their `uses`; raises RefusedError if one has none left. Exact since
+        whoever writes has the database's one lock from the transaction's beginning on.
+        """
         async with self._database.writing() as connection:
-            await store.give_use_back(connection, [each.id for each in lineage(token)])
+            limited = {}
+            for each in lineage(await self._existing(connection, token_id)):
+                if each.uses_left == 0:
+                    raise RefusedError(used_up(each))
+                if each.uses is not None:
+                    limited[each.id] = each.uses
+            await store.take_use(connection, list(limited))
+        return limited
+
+    async def give_use_back(self, taken: Mapping[str, int]) -> None:
+        """Undo `take_use`, which returned that, but where somebody has set another number since."""
+        async with self._database.writing() as connection:
+            await store.give_use_back(connection, taken)
 
     async def get(self, token_id: str, account: str | None = None) -> Token:
         """Return the token; raises NotFoundError."""

@@ -1,6 +1,6 @@
 """Queries on tokens."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from ipaddress import ip_network
@@ -77,26 +77,26 @@ async def update(connection: AsyncConnection, token: Token) -> None:
     await connection.execute(tokens.update().where(tokens.c.id == token.id).values(**_editable(token)))
 
 
-async def take_use(connection: AsyncConnection, token_ids: Sequence[str]) -> bool:
-    """Count a use of each that has a limit, or of none if one has none left.
-
-    Exact since whoever writes has the database's one lock from the transaction's beginning on.
-    """
-    limited = sa.and_(tokens.c.id.in_(token_ids), tokens.c.uses_left.is_not(None))
-    least = await connection.scalar(sa.select(sa.func.min(tokens.c.uses_left)).where(limited))
-    if least == 0:
-        return False
-    await connection.execute(tokens.update().where(limited).values(uses_left=tokens.c.uses_left - 1))
-    return True
-
-
-async def give_use_back(connection: AsyncConnection, token_ids: Sequence[str]) -> None:
-    """Undo what `take_use` did, also where somebody has set another number meanwhile."""
+async def take_use(connection: AsyncConnection, token_ids: Sequence[str]) -> None:
+    """Count a use of each, which has one left."""
     await connection.execute(
+        tokens.update().where(tokens.c.id.in_(token_ids)).values(uses_left=tokens.c.uses_left - 1)
+    )
+
+
+async def give_use_back(connection: AsyncConnection, taken: Mapping[str, int]) -> None:
+    """Undo what `take_use` did to each id whose `uses` are still those."""
+    statement = (
         tokens.update()
-        .where(tokens.c.id.in_(token_ids), tokens.c.uses_left < tokens.c.uses)
+        .where(
+            tokens.c.id == sa.bindparam("token_id"),
+            tokens.c.uses == sa.bindparam("of"),
+            tokens.c.uses_left < tokens.c.uses,
+        )
         .values(uses_left=tokens.c.uses_left + 1)
     )
+    parameters = [{"token_id": token_id, "of": uses} for token_id, uses in taken.items()]
+    await connection.execute(statement, parameters)
 
 
 async def set_digest(connection: AsyncConnection, token_id: str, digest: bytes, hint: str) -> None:

@@ -59,7 +59,7 @@ def add_token(bob: Person, name: str) -> str:
 async def use_once(services: Services, secret: str) -> None:
     found = await services.tokens.find(secret)
     assert found
-    assert await services.tokens.take_use(found[0])
+    assert await services.tokens.take_use(found[0].id)
 
 
 DERIVE = ["token", "derive", "--name", "job 4711", "--scope", "code:read"]

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from gitpat_proxy.access.model import AuditFilter, Author, Status, Token, lineage
+from gitpat_proxy.access.refusal import Code, RefusedError
 from gitpat_proxy.access.representation import ref_texts
 from gitpat_proxy.services.audit import search
 from gitpat_proxy.services.errors import ForbiddenError
@@ -91,23 +92,32 @@ async def test_what_can_not_be_used_is_said(tokens: Tokens, facts: TokenFacts, s
 # Uses
 
 
+async def used_up(tokens: Tokens, token: Token) -> str:
+    """Return which token is said to have no use left."""
+    with pytest.raises(RefusedError) as caught:
+        await tokens.take_use(token.id)
+    assert caught.value.refusal.code is Code.TOKEN_USED_UP
+    return caught.value.refusal.sentence.removeprefix("The token ").partition(" has been")[0]
+
+
 async def test_a_token_ends_with_its_last_use(tokens: Tokens) -> None:
     _, token = await create(tokens, replace(READ, uses=2))
-    assert [await tokens.take_use(token) for _ in range(3)] == [True, True, False]
+    taken = [await tokens.take_use(token.id) for _ in range(2)]
+    assert await used_up(tokens, token) == token.label
     ended = await tokens.get(token.id)
     assert (ended.uses, ended.uses_left) == (2, 0)
     assert await tokens.listed("alice", Status.EXPIRED) == [ended]
     assert await tokens.listed("alice", Status.ACTIVE) == []
-    await tokens.give_use_back(token)
+    await tokens.give_use_back(taken[0])
     assert (await tokens.get(token.id)).uses_left == 1
 
 
 async def test_a_token_whose_last_use_is_taken_is_revoked_with_all_others(tokens: Tokens) -> None:
     _, parent = await create(tokens, replace(DELEGATE, uses=1))
     _, child = await derive(tokens, parent)
-    await tokens.take_use(child)
+    taken = await tokens.take_use(child.id)
     assert await tokens.revoke_all("alice", "lost", by=ADA) == 2
-    await tokens.give_use_back(child)
+    await tokens.give_use_back(taken)
     for token in (parent, child):
         assert (await tokens.get(token.id)).own_status(NOW) is Status.REVOKED
 
@@ -115,7 +125,7 @@ async def test_a_token_whose_last_use_is_taken_is_revoked_with_all_others(tokens
 async def test_why_a_token_without_a_use_left_is_not_changed(tokens: Tokens, clock: FakeClock) -> None:
     _, parent = await create(tokens, replace(DELEGATE, uses=1))
     _, child = await derive(tokens, parent)
-    await tokens.take_use(parent)
+    await tokens.take_use(parent.id)
     for token in (parent, child):
         for change in (tokens.edit(token.id, JOB, by=ADA), tokens.rotate(token.id, by=ADA)):
             said = await refusal(change)
@@ -127,36 +137,50 @@ async def test_why_a_token_without_a_use_left_is_not_changed(tokens: Tokens, clo
 
 async def test_of_many_at_once_as_many_get_a_use_as_there_are(tokens: Tokens) -> None:
     _, token = await create(tokens, replace(READ, uses=3))
-    taken = await asyncio.gather(*(tokens.take_use(token) for _ in range(20)))
-    assert sum(taken) == 3
+    tries = (tokens.take_use(token.id) for _ in range(20))
+    taken = await asyncio.gather(*tries, return_exceptions=True)
+    assert sum(each == {token.id: 3} for each in taken) == 3
+    assert sum(isinstance(each, RefusedError) for each in taken) == 17
 
 
 async def test_a_use_given_back_is_none_more_than_there_were(tokens: Tokens) -> None:
     _, token = await create(tokens, replace(READ, uses=2))
-    assert await tokens.take_use(token)
+    taken = await tokens.take_use(token.id)
     await tokens.edit(token.id, TokenFacts(uses="1"), by=ADA)
-    await tokens.give_use_back(token)
+    await tokens.give_use_back(taken)
     assert (await tokens.get(token.id)).uses_left == 1
     await tokens.edit(token.id, TokenFacts(uses="any"), by=ADA)
-    await tokens.give_use_back(token)
+    await tokens.give_use_back(taken)
     assert (await tokens.get(token.id)).uses_left is None
-    assert await tokens.take_use(token)
+    assert await tokens.take_use(token.id) == {}
+
+
+async def test_a_use_is_not_given_back_to_another_number(tokens: Tokens) -> None:
+    _, parent = await create(tokens, DELEGATE)
+    _, child = await derive(tokens, parent, replace(JOB, uses=3))
+    first = await tokens.take_use(child.id)
+    # The limit of one is another now, and that of its parent is new.
+    await tokens.edit(child.id, TokenFacts(uses="2"), by=ADA)
+    await tokens.edit(parent.id, TokenFacts(uses="2"), by=ADA)
+    await tokens.take_use(child.id)
+    await tokens.give_use_back(first)
+    assert [(await tokens.get(token.id)).uses_left for token in (parent, child)] == [1, 1]
 
 
 async def test_a_childs_use_is_one_of_all_that_it_comes_from(tokens: Tokens) -> None:
     _, parent = await create(tokens, replace(DELEGATE, uses=2))
     _, child = await derive(tokens, parent, replace(JOB, uses=1))
     _, other = await derive(tokens, parent)
-    assert await tokens.take_use(child)
+    assert await tokens.take_use(child.id) == {parent.id: 2, child.id: 1}
     # Its own are used up: nothing is taken from its parent.
-    assert not await tokens.take_use(child)
+    assert await used_up(tokens, child) == child.label
     assert (await tokens.get(parent.id)).uses_left == 1
-    assert await tokens.take_use(other)
+    taken = await tokens.take_use(other.id)
     # Now its parent's are; its own are not touched.
-    assert not await tokens.take_use(other)
+    assert await used_up(tokens, other) == parent.label
     assert (await tokens.get(other.id)).uses_left == 1
     assert (await tokens.get(other.id)).status(NOW) is Status.EXPIRED
-    await tokens.give_use_back(other)
+    await tokens.give_use_back(taken)
     left = [(await tokens.get(token.id)).uses_left for token in (parent, child, other)]
     assert left == [1, 0, 2]
 
@@ -248,7 +272,7 @@ async def test_a_derived_token_is_not_made_wider(
 async def test_what_stays_as_it_was_stays_where_the_parent_became_narrower(tokens: Tokens) -> None:
     _, parent = await create(tokens, replace(DELEGATE, uses=2, expires="88d"))
     _, child = await derive(tokens, parent)
-    await tokens.take_use(child)
+    await tokens.take_use(child.id)
     await tokens.edit(parent.id, TokenFacts(repositories=["team/app"], expires="1m"), by=ADA)
     as_before = TokenFacts(name="Other", scopes=JOB.scopes)
     assert (await tokens.edit(child.id, as_before, by=ADA)).name == "Other"
@@ -265,7 +289,7 @@ async def test_who_may_not_derive(tokens: Tokens) -> None:
     _, dead = await create(tokens, DELEGATE)
     _, pending = await create(tokens, replace(DELEGATE, not_before="1d"))
     _, used = await create(tokens, replace(DELEGATE, uses=1))
-    await tokens.take_use(used)
+    await tokens.take_use(used.id)
     await tokens.revoke([dead.id], "lost", by=ADA)
     said = [await refusal(tokens.derive(t.id, JOB, by=ADA)) for t in (plain, dead, pending, used)]
     assert said[0] == f"the token {plain.label} does not have the scope tokens:delegate"

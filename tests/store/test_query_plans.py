@@ -92,7 +92,7 @@ CALLS: dict[Query, list[tuple[Any, ...]]] = {
     tokens.insert: [(a_token(), b"digest")],
     tokens.update: [(a_token(),)],
     tokens.take_use: [(["t-1", "t-2"],)],
-    tokens.give_use_back: [(["t-1", "t-2"],)],
+    tokens.give_use_back: [({"t-1": 1, "t-2": 2},)],
     tokens.set_digest: [("t-1", b"other", "hint")],
     tokens.set_revoked: [("t-1", NOW, "ada", None)],
     tokens.set_last_used: [([("t-1", NOW, "192.0.2.1")],)],

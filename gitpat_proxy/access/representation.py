@@ -4,7 +4,7 @@ import hashlib
 import json
 from datetime import UTC, datetime, timedelta
 
-from gitpat_proxy.access.model import Account, AuditEvent, Token
+from gitpat_proxy.access.model import Account, AuditEvent, Token, lineage
 
 
 def time_text(moment: datetime | None) -> str | None:
@@ -78,8 +78,15 @@ def event_object(row_id: int, event: AuditEvent) -> dict[str, object]:
 
 
 def version_of(token: Token) -> str:
-    """Return a text that changes when somebody changes the token, and not when it is used."""
+    """Return a text that changes when somebody changes the token, and not when it is used.
+
+    Nor when others do, but where that ends or begins it: its status is part of what is shown.
+    """
     facts = [token.name, sorted(token.scopes), address_texts(token), token.hint]
     limits = [token.repositories, ref_texts(token), token.uses]
-    times = [time_text(moment) for moment in (token.not_before, token.expires_at, token.revoked_at)]
+    times = [
+        time_text(moment)
+        for each in lineage(token)
+        for moment in (each.not_before, each.expires_at, each.revoked_at)
+    ]
     return hashlib.sha256(json.dumps([facts, limits, times]).encode()).hexdigest()[:32]

@@ -131,6 +131,12 @@ def test_a_change_changes_the_version(changes: dict[str, Any]) -> None:
     assert version_of(a_token(**changes)) == version_of(a_token(**changes))
 
 
+@pytest.mark.parametrize("times", [{"revoked_at": NOW}, {"expires_at": NOW}, {"not_before": NOW}])
+def test_what_ends_or_begins_a_parent_changes_the_version(times: dict[str, Any]) -> None:
+    parent = a_token(parent=a_token(**times))
+    assert version_of(a_token(parent=parent)) != version_of(a_token(parent=a_token(parent=a_token())))
+
+
 def test_a_use_does_not_change_the_version() -> None:
     used = a_token(uses=2, uses_left=1, last_used_at=NOW, last_used_from="192.0.2.1")
     assert version_of(used) == version_of(a_token(uses=2, uses_left=2))

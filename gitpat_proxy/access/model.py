@@ -113,6 +113,12 @@ class Token:
         return Status.ACTIVE
 
     @property
+    def ends_at(self) -> datetime | None:
+        """The earliest time at which it, or one that it was derived from, expires."""
+        ends = (each.expires_at for each in lineage(self))
+        return min((end for end in ends if end), default=None)
+
+    @property
     def label(self) -> str:
         """How the token is named to its owner."""
         return f'"{self.name}" ({self.id})'

@@ -52,9 +52,8 @@ def token_object(token: Token, now: datetime) -> dict[str, object]:
 
 def ending_text(token: Token, now: datetime) -> str | None:
     """Return when the token ends if that is near, for those who can still see to it."""
-    if token.expires_at is None or token.expires_at > now + _NEAR_END:
-        return None
-    return time_text(token.expires_at)
+    end = token.ends_at
+    return None if end is None or end > now + _NEAR_END else time_text(end)
 
 
 _NEAR_END = timedelta(days=30)

@@ -283,7 +283,7 @@ def _print_secret(secret: str, token: Token, *, as_json: bool) -> None:
     if as_json:
         print_json(token_object(token, utc_now()) | {"token": secret})
         return
-    until = f"until {token.expires_at:%Y-%m-%d %H:%M} UTC" if token.expires_at else "without end"
+    until = f"until {token.ends_at:%Y-%m-%d %H:%M} UTC" if token.ends_at else "without end"
     say(
         f"The token {token.label} of {token.account}, for {', '.join(sorted(token.scopes))}, {until}.\n"
         "This is its secret; it is not shown again. Give it as the password, with any username:"

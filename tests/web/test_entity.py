@@ -53,6 +53,9 @@ def test_which_headers_name_the_token(header: str, strong: bool, weak: bool) -> 
 def test_the_end_is_told_in_its_last_thirty_days(left: timedelta | None, told: str | None) -> None:
     token = replace(TOKEN, expires_at=NOW + left if left else None)
     assert ending_text(token, NOW) == told
+    later = NOW + timedelta(days=31)
+    child = replace(TOKEN, expires_at=later, parent=replace(TOKEN, expires_at=later, parent=token))
+    assert ending_text(child, NOW) == told
 
 
 TAGS = st.lists(

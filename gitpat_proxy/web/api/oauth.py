@@ -36,11 +36,10 @@ async def revoke(call: Call[models.Nothing, models.Nothing, models.RevocationFor
 def _worth(token: Token, account: Account) -> answers.Introspection:
     """What does not hold is left out: RFC 7662 knows no null."""
     beginnings = [each.not_before for each in lineage(token) if each.not_before]
-    ends = [each.expires_at for each in lineage(token) if each.expires_at]
     times = {
         "iat": token.created_at,
         "nbf": max(beginnings, default=None),
-        "exp": min(ends, default=None),
+        "exp": token.ends_at,
     }
     return answers.Introspection(
         active=True,

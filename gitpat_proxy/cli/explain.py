@@ -18,7 +18,7 @@ from gitpat_proxy.config.model import Config
 from gitpat_proxy.git.operation import Kind
 from gitpat_proxy.routes import route_for
 from gitpat_proxy.services.errors import FactsError, ServiceError
-from gitpat_proxy.services.explanations import Asked, RecordExplanation
+from gitpat_proxy.services.explanations import OperationAsked, RecordExplanation
 
 _OPTIONS = {
     "repository": "--repository",
@@ -58,7 +58,7 @@ def explain(
 ) -> None:
     """Tell check by check, and by which rule, why an operation is, was or would be refused or not."""
     if request is None and token and repository and service:
-        asked = Asked(repository, service, ref, address, at)
+        asked = OperationAsked(repository, service, ref, address, at)
         _explain_operation(context, token, asked, as_json=as_json)
     elif request is not None and not any((token, repository, service, ref, address, at)):
         _explain_request(context, request, as_json=as_json)
@@ -66,7 +66,9 @@ def explain(
         raise typer.BadParameter("give --token, --repository and --service, or a request id alone")
 
 
-def _explain_operation(context: typer.Context, token_id: str, asked: Asked, *, as_json: bool) -> None:
+def _explain_operation(
+    context: typer.Context, token_id: str, asked: OperationAsked, *, as_json: bool
+) -> None:
     invocation = invocation_of(context)
     try:
         found = invocation.run(lambda services: services.explanations.of(token_id, asked))

@@ -31,7 +31,7 @@ _SERVICE_OF_EVENT = {
 
 
 @dataclass(frozen=True)
-class Asked:
+class OperationAsked:
     """An operation that somebody asks about, as typed; None: not given.
 
     `ref` is the full name of one, as `refs/heads/main`, for a push, or `REF=VERB`; `at` a moment as
@@ -69,7 +69,7 @@ class Explanations:
         self._clock = clock
         self._config = config
 
-    async def of(self, token_id: str, asked: Asked, account: str | None = None) -> Explanation:
+    async def of(self, token_id: str, asked: OperationAsked, account: str | None = None) -> Explanation:
         """Explain what the token may do; with an account only if it is one of its tokens.
 
         Raises NotFoundError, or FactsError with a sentence for each field that can't be read.
@@ -172,7 +172,7 @@ class _Read:
     at: datetime
 
 
-def _read(asked: Asked, now: datetime) -> _Read:
+def _read(asked: OperationAsked, now: datetime) -> _Read:
     """Raise FactsError with a sentence for each field that can't be used."""
     values: dict[str, Any] = {}
     problems: dict[str, str] = {}

@@ -14,7 +14,7 @@ from gitpat_proxy.services import explanations as service
 from gitpat_proxy.services.access import Access
 from gitpat_proxy.services.accounts import Accounts
 from gitpat_proxy.services.errors import FactsError, NotFoundError
-from gitpat_proxy.services.explanations import Asked, Explanations
+from gitpat_proxy.services.explanations import Explanations, OperationAsked
 from gitpat_proxy.services.tokens import Tokens
 from gitpat_proxy.store import audit
 from gitpat_proxy.store.database import Database
@@ -22,8 +22,8 @@ from tests.access.examples import NOW
 from tests.services.conftest import ROUTES, FakeClock
 from tests.services.token_life import READ, create
 
-CLONE = Asked("team/app", "upload-pack")
-PUSH = Asked("team/app", "receive-pack")
+CLONE = OperationAsked("team/app", "upload-pack")
+PUSH = OperationAsked("team/app", "receive-pack")
 MAIN = "refs/heads/main"
 BY = Author("test")
 WRITE = replace(READ, scopes=["code:write"])
@@ -64,25 +64,37 @@ async def test_a_repository_as_it_is_typed(
     explanations: Explanations, tokens: Tokens, typed: str, name: str
 ) -> None:
     _, token = await create(tokens)
-    explanation = await explanations.of(token.id, Asked(typed, "git-upload-pack"))
+    explanation = await explanations.of(token.id, OperationAsked(typed, "git-upload-pack"))
     assert explanation.attempt.operation.repository == name
 
 
 @pytest.mark.parametrize(
     ("asked", "field", "sentence"),
     [
-        (Asked("team//app", "upload-pack"), "repository", "'team//app' is no name of a repository"),
-        (Asked("", "upload-pack"), "repository", "'' is no name of a repository"),
-        (Asked("app", "push"), "service", "'push' is no service of Git; accepted: upload-pack, "),
-        (Asked("app", "upload-pack", MAIN), "ref", "a ref is asked about with receive-pack alone"),
-        (Asked("app", "receive-pack", "main"), "ref", "'main' is no full name of a ref"),
-        (Asked("app", "receive-pack", f"{MAIN}=write"), "ref", "'write' is no verb for a ref"),
+        (
+            OperationAsked("team//app", "upload-pack"),
+            "repository",
+            "'team//app' is no name of a repository",
+        ),
+        (OperationAsked("", "upload-pack"), "repository", "'' is no name of a repository"),
+        (
+            OperationAsked("app", "push"),
+            "service",
+            "'push' is no service of Git; accepted: upload-pack, ",
+        ),
+        (
+            OperationAsked("app", "upload-pack", MAIN),
+            "ref",
+            "a ref is asked about with receive-pack alone",
+        ),
+        (OperationAsked("app", "receive-pack", "main"), "ref", "'main' is no full name of a ref"),
+        (OperationAsked("app", "receive-pack", f"{MAIN}=write"), "ref", "'write' is no verb for a ref"),
         (replace(CLONE, address="here"), "address", "'here' is no address"),
         (replace(CLONE, at="soon"), "at", "'soon' is no time that can be used"),
     ],
 )
 async def test_what_can_not_be_read_is_told_by_field(
-    explanations: Explanations, tokens: Tokens, asked: Asked, field: str, sentence: str
+    explanations: Explanations, tokens: Tokens, asked: OperationAsked, field: str, sentence: str
 ) -> None:
     _, token = await create(tokens)
     with pytest.raises(FactsError) as caught:
@@ -96,7 +108,7 @@ async def test_all_that_can_not_be_read_is_told_at_once(
 ) -> None:
     _, token = await create(tokens)
     with pytest.raises(FactsError) as caught:
-        await explanations.of(token.id, Asked("..", "x", "y", "z", "soon"))
+        await explanations.of(token.id, OperationAsked("..", "x", "y", "z", "soon"))
     assert set(caught.value.problems) == {"repository", "service", "ref", "address", "at"}
 
 

@@ -6,7 +6,7 @@ from gitpat_proxy.access.explanation import explanation_object
 from gitpat_proxy.access.model import Token, TokenQuery
 from gitpat_proxy.access.representation import token_object, version_of
 from gitpat_proxy.services.errors import ConflictError, FactsError
-from gitpat_proxy.services.explanations import Asked
+from gitpat_proxy.services.explanations import OperationAsked
 from gitpat_proxy.services.token_facts import TokenFacts
 from gitpat_proxy.services.tokens import OnceRequest
 from gitpat_proxy.web.api import answers, models
@@ -83,7 +83,7 @@ async def explained(call: Call[models.Question, models.Nothing, None]) -> Answer
     """Tell what a token may do, and by which rule."""
     account = call.caller.reach(call.now)
     try:
-        asked = Asked(**call.query.model_dump())
+        asked = OperationAsked(**call.query.model_dump())
         found = await call.parts.explanations.of(call.ids["id"], asked, account)
     except FactsError as error:
         raise invalid(error.problems, status=400) from None

@@ -8,7 +8,7 @@ from aiohttp import web
 from gitpat_proxy.access.explanation import Explanation, verdict
 from gitpat_proxy.access.policy import Check
 from gitpat_proxy.services.errors import FactsError, NotFoundError
-from gitpat_proxy.services.explanations import Asked, Explanations
+from gitpat_proxy.services.explanations import Explanations, OperationAsked
 from gitpat_proxy.services.tokens import Tokens
 from gitpat_proxy.web.pages.frame import For, Page, PageRoute
 from gitpat_proxy.web.pages.rows import activity_row, token_link
@@ -66,7 +66,7 @@ class ExplanationPages:
         shown: Mapping[str, object] | None = None
         if "repository" in page.request.query:
             try:
-                shown = _shown(await self._explanations.of(token.id, Asked(**values), account))
+                shown = _shown(await self._explanations.of(token.id, OperationAsked(**values), account))
             except FactsError as error:
                 errors = sentences_of(error.problems)
         return page.render(

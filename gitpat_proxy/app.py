@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
@@ -18,7 +19,7 @@ from gitpat_proxy.backends.upstream import Upstream
 from gitpat_proxy.config.model import Config, RouteConfig
 from gitpat_proxy.expectation import keep_waiting
 from gitpat_proxy.gate import Gate, GateParts, framing_problem
-from gitpat_proxy.routes import Route
+from gitpat_proxy.routes import Route, ref_problem
 from gitpat_proxy.services.access import Access
 from gitpat_proxy.services.accounts import Accounts
 from gitpat_proxy.services.audit import Recorder, prune_regularly
@@ -58,7 +59,9 @@ def make_app(
     throttle = Throttle(shared, config)
     authentication = Authentication(tokens, throttle)
     recorder = Recorder(database)
-    explanations = Explanations(database, tokens, access, clock, config)
+    explanations = Explanations(
+        database, tokens, access, clock, config, partial(ref_problem, config.routes, looks_on_disk=False)
+    )
     described = document(config.public_url, __version__)
     pages = PageParts(
         config=config,

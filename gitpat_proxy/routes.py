@@ -4,7 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+from gitpat_proxy.access.push import RefProblem
 from gitpat_proxy.backends.base import Backend
+from gitpat_proxy.backends.http_backend import problem_on_disk
+from gitpat_proxy.backends.ref_problems import no_problem, problem_of_route
+from gitpat_proxy.config.model import RouteConfig
 
 
 class Prefix(Protocol):
@@ -40,3 +44,16 @@ def route_for(routes: Sequence[Found], path: tuple[str, ...]) -> tuple[Found, tu
         return None
     route = max(fitting, key=lambda route: len(route.segments))
     return route, path[len(route.segments) :]
+
+
+def ref_problem(
+    routes: Sequence[RouteConfig], path: tuple[str, ...], *, looks_on_disk: bool
+) -> RefProblem:
+    """Return what the backend of an address would tell of refs (Backend.ref_problem), without one."""
+    found = route_for(routes, path)
+    if found is None:
+        return no_problem
+    route, below = found
+    if looks_on_disk and route.repositories is not None:
+        return problem_on_disk(route.repositories.resolve(), below)
+    return problem_of_route(route)

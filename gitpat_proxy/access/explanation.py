@@ -1,7 +1,8 @@
 """A decision, told step by step: what was looked at, by which rule, and what came of it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from gitpat_proxy.access.address import address_text
 from gitpat_proxy.access.model import lineage
@@ -13,18 +14,23 @@ from gitpat_proxy.access.policy import (
     limits_refs,
     ref_checks,
 )
+from gitpat_proxy.access.push import RefProblem, change_checks
 from gitpat_proxy.access.refs import Verb
 from gitpat_proxy.access.refusal import Refusal
 from gitpat_proxy.access.representation import time_text
 from gitpat_proxy.git.operation import Service
+from gitpat_proxy.git.push import ref_of_text
+
+Change: TypeAlias = tuple[str, Verb | None]
+"""A ref, and what is done to it; None: nothing is made of nothing."""
 
 
 @dataclass(frozen=True)
 class RefExplanation:
-    """What was looked at for one change of one ref."""
+    """What was looked at for one change of one ref; `verb` None: the change is none."""
 
     ref: str
-    verb: Verb
+    verb: Verb | None
     checks: tuple[Check, ...]
 
     @property
@@ -59,12 +65,13 @@ class Explanation:
 def explain(
     attempt: Attempt,
     missing_scope_status: int,
-    changes: Sequence[tuple[str, Verb]] = (),
+    problem_of: RefProblem,
+    changes: Sequence[Change] = (),
     *,
     any_address: bool = False,
-    any_ref: bool = False,
 ) -> Explanation:
-    """Tell the steps of the one decision (`access.policy`), and for a push those for its refs.
+    """Tell the steps of the one decision (`access.policy`), and for a push those for its refs
+    (`access.push`).
 
     With `any_address` no address is asked about: what is said of it does not count.
     """
@@ -79,11 +86,19 @@ def explain(
     refs: tuple[RefExplanation, ...] = ()
     if attempt.operation.service is Service.RECEIVE_PACK and first_refusal(looked_at) is None:
         refs = tuple(
-            RefExplanation(ref, verb, tuple(ref_checks(attempt, ref, verb))) for ref, verb in changes
+            RefExplanation(ref, verb, tuple(_checks_of(attempt, problem_of, ref, verb)))
+            for ref, verb in changes
         )
         if not changes and limits_refs(attempt):
             notes.append("which refs may be changed is limited, and none was asked about")
-    return Explanation(attempt, looked_at, refs, tuple(notes), any_address, any_ref)
+    return Explanation(attempt, looked_at, refs, tuple(notes), any_address)
+
+
+def _checks_of(attempt: Attempt, problem_of: RefProblem, ref: str, verb: Verb | None) -> Iterator[Check]:
+    """As the gate: where no rule limits refs, it leaves them to git."""
+    if limits_refs(attempt):
+        return change_checks(attempt, problem_of, ref_of_text(ref), verb)
+    return ref_checks(attempt, ref, verb) if verb else iter(())
 
 
 def explanation_object(explanation: Explanation) -> dict[str, object]:
@@ -96,7 +111,7 @@ def explanation_object(explanation: Explanation) -> dict[str, object]:
         "refs": [
             {
                 "ref": each.ref,
-                "verb": each.verb.value,
+                "verb": each.verb,
                 **_outcome(each.refusal),
                 "checks": [_check_object(check) for check in each.checks],
             }
@@ -125,8 +140,8 @@ def verdict(explanation: Explanation) -> str:
         return f"Refused: {explanation.refusal.sentence}"
     if not explanation.any_ref:
         return "Permitted."
-    may = [each.verb for each in explanation.refs if not each.refusal]
-    may_not = [each.verb for each in explanation.refs if each.refusal]
+    may = [str(each.verb) for each in explanation.refs if not each.refusal]
+    may_not = [str(each.verb) for each in explanation.refs if each.refusal]
     but = f", but not {' or '.join(may_not)}" if may_not else ""
     return f"Permitted: it may {' or '.join(may)} {explanation.refs[0].ref}{but}."
 

@@ -59,3 +59,13 @@ def ref_rule_of(text: str) -> RefRule:
 def first_match(rules: Iterable[RefRule], ref: str) -> RefRule | None:
     """Return the rule that holds for the ref: the first that matches."""
     return next((rule for rule in rules if rule.matches(ref)), None)
+
+
+def verb_of(old: str, new: str) -> Verb | None:
+    """Return what a command does by its object names, None if it makes nothing of nothing.
+
+    Whether an update is forced shows only in the history.
+    """
+    if not old.strip("0"):
+        return Verb.CREATE if new.strip("0") else None
+    return Verb.UPDATE if new.strip("0") else Verb.DELETE

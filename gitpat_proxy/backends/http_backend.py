@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import structlog
 
-from gitpat_proxy.access.push import RefProblem
+from gitpat_proxy.access.push import Problem, RefProblem
 from gitpat_proxy.access.refusal import Code, Refusal, RefusedError, refuse
 from gitpat_proxy.backends.answers import Answers, Production, Question
 from gitpat_proxy.backends.base import (
@@ -36,6 +36,7 @@ from gitpat_proxy.backends.cgi import (
 from gitpat_proxy.backends.fingerprint import Installation, UnknowableError, fingerprint_of
 from gitpat_proxy.backends.git_process import GitProcess
 from gitpat_proxy.backends.hooks import HookWatch
+from gitpat_proxy.backends.ref_problems import problem_of_folder
 from gitpat_proxy.config.model import Config
 from gitpat_proxy.git.body import whole_content
 from gitpat_proxy.git.fetch import asks_for_objects, asks_for_refs
@@ -175,22 +176,7 @@ class HttpBackend:
 
     def ref_problem(self, path: tuple[str, ...]) -> RefProblem:
         """See Backend.ref_problem."""
-        name = git_directory(self._root, path)
-        repository = self._root / (name or "nothing")
-        has_reftable = (repository / "reftable").exists()
-        is_symbolic = symbolic_refs(repository)
-
-        def problem(ref: bytes, only_forward: bool) -> str | None:
-            if has_reftable:
-                return "this proxy can't read the refs of a repository with reftables"
-            if is_symbolic(ref):
-                return "it stands for another ref; push to that one"
-            # Only of branches git tells whether it is a fast-forward (receive.denyNonFastForwards).
-            if only_forward and not ref.startswith(b"refs/heads/"):
-                return "outside refs/heads/ every update counts as forced"
-            return None
-
-        return problem
+        return problem_on_disk(self._root, path)
 
     async def check(self) -> Finding:
         """Have git advertise the refs of one repository below the folder."""
@@ -347,6 +333,22 @@ def _looks_like_git_directory(directory: Path) -> bool:
         and (directory / "objects").is_dir()
         and (directory / "refs").is_dir()
     )
+
+
+def problem_on_disk(root: Path, path: tuple[str, ...]) -> RefProblem:
+    """Return what tells of the refs of a repository below `root` whether rules can hold for them."""
+    repository = root / (git_directory(root, path) or "nothing")
+    has_reftable = (repository / "reftable").exists()
+    is_symbolic = symbolic_refs(repository)
+
+    def problem(ref: bytes, only_forward: bool) -> Problem | None:
+        if has_reftable:
+            return Problem("on disk", "this proxy can't read the refs of a repository with reftables")
+        if is_symbolic(ref):
+            return Problem("on disk", "it stands for another ref; push to that one")
+        return problem_of_folder(ref, only_forward)
+
+    return problem
 
 
 def symbolic_refs(repository: Path) -> Callable[[bytes], bool]:

@@ -21,6 +21,7 @@ from gitpat_proxy.backends.base import (
     answer_headers,
     content_type_of,
 )
+from gitpat_proxy.backends.ref_problems import problem_of_route
 from gitpat_proxy.config.model import RouteConfig
 from gitpat_proxy.git.operation import Operation
 
@@ -39,7 +40,7 @@ class Upstream:
 
     def __init__(self, route: RouteConfig) -> None:
         self._base = str(route.upstream)
-        self._protects_history = route.upstream_protects_history
+        self._ref_problem = problem_of_route(route)
         tls = _tls_context(route)
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=tls, limit=0),
@@ -75,15 +76,9 @@ class Upstream:
             response.close()
 
     def ref_problem(self, path: tuple[str, ...]) -> RefProblem:
-        """See Backend.ref_problem. What a symbolic ref stands for can't be seen from here."""
+        """See Backend.ref_problem."""
         del path
-
-        def problem(_ref: bytes, only_forward: bool) -> str | None:
-            if not only_forward or self._protects_history:
-                return None
-            return "this proxy can't tell whether it is a fast-forward"
-
-        return problem
+        return self._ref_problem
 
     async def check(self) -> Finding:
         """Ask for the address itself: any answer shows that there is an HTTP server."""

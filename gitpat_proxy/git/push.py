@@ -33,16 +33,21 @@ class RefUpdate:
 
     @property
     def name(self) -> str:
-        """The ref as text: no two good names have the same, as none has a backslash."""
-        return self.ref.decode("utf-8", "backslashreplace")
+        return ref_text(self.ref)
 
-    @property
-    def creates(self) -> bool:
-        return not self.old.strip("0")
 
-    @property
-    def deletes(self) -> bool:
-        return not self.new.strip("0")
+def ref_text(ref: bytes) -> str:
+    """Return a ref as text: no two good names have the same, as none has a backslash."""
+    return ref.decode("utf-8", "backslashreplace")
+
+
+def ref_of_text(text: str) -> bytes:
+    """Return the ref that `ref_text` shows so."""
+    escaped = text.encode("utf-8", "replace")
+    return _ESCAPED.sub(lambda match: bytes.fromhex(match[1].decode()), escaped)
+
+
+_ESCAPED = re.compile(rb"\\x([89a-f][0-9a-f])")
 
 
 # git-check-ref-format(1), below refs/ alone.

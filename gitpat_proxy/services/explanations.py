@@ -7,13 +7,15 @@ from typing import Any
 from urllib.parse import quote
 
 from gitpat_proxy.access.address import Address, client_address
-from gitpat_proxy.access.explanation import Explanation, explain
+from gitpat_proxy.access.explanation import Change, Explanation, explain
 from gitpat_proxy.access.lifetime import time_of
 from gitpat_proxy.access.model import Account, AuditEvent, AuditFilter, AuditRow, Clock, Token
-from gitpat_proxy.access.policy import Attempt
-from gitpat_proxy.access.refs import Verb
+from gitpat_proxy.access.policy import Attempt, limits_refs
+from gitpat_proxy.access.push import RefProblem
+from gitpat_proxy.access.refs import Verb, verb_of
 from gitpat_proxy.config.model import Config
 from gitpat_proxy.git.operation import NotGitError, Operation, Service, operation_of
+from gitpat_proxy.git.push import is_ref_name, ref_of_text
 from gitpat_proxy.services.access import Access
 from gitpat_proxy.services.errors import FactsError, NotFoundError
 from gitpat_proxy.services.tokens import Tokens
@@ -57,17 +59,21 @@ class RecordExplanation:
     now: Explanation | None
 
 
+@dataclass(frozen=True)
 class Explanations:
-    """Shows the trace of the one decision; nothing is decided here."""
+    """Shows the trace of the one decision; nothing is decided here.
 
-    def __init__(
-        self, database: Database, tokens: Tokens, access: Access, clock: Clock, config: Config
-    ) -> None:
-        self._database = database
-        self._tokens = tokens
-        self._access = access
-        self._clock = clock
-        self._config = config
+    `problem_of` tells of the repository at an address what `Backend.ref_problem` does; if it
+    `looks_on_disk`, also what only the disk tells, which is for the operator alone.
+    """
+
+    database: Database
+    tokens: Tokens
+    access: Access
+    clock: Clock
+    config: Config
+    problem_of: Callable[[tuple[str, ...]], RefProblem]
+    looks_on_disk: bool = False
 
     async def of(self, token_id: str, asked: OperationAsked, account: str | None = None) -> Explanation:
         """Explain what the token may do; with an account only if it is one of its tokens.
@@ -75,25 +81,24 @@ class Explanations:
         Raises NotFoundError, or FactsError with a sentence for each field that can't be read.
         """
         token, owner = await self._token(token_id, account)
-        now = self._clock()
+        now = self.clock()
         read = _read(asked, now)
         if read.at < now:
             token, owner = _token_at(token, read.at), _account_at(owner, read.at)
         attempt = self._attempt(read.operation, token, owner, read.address, read.at)
-        explanation = explain(
+        explanation = self._explain(
             attempt,
-            self._config.missing_scope_status,
             read.changes,
             any_address=read.address is None,
-            any_ref=len(read.changes) > 1,
         )
+        explanation = replace(explanation, any_ref=len(read.changes) > 1)
         return _with_notes(explanation, now)
 
     async def of_request(self, request_id: str) -> RecordExplanation:
         """Explain what the audit has of the request that git, the log or a page names."""
         wanted, place = AuditFilter(request=request_id), None
         while True:
-            async with self._database.reading() as connection:
+            async with self.database.reading() as connection:
                 rows, place = await audit.page(connection, wanted, place, 1, _MOST_REFS)
             if rows:
                 return await self._of_row(rows[0])
@@ -107,7 +112,7 @@ class Explanations:
 
     async def of_record(self, row_id: int, account: str | None = None) -> RecordExplanation:
         """Explain a record of the audit; with an account only if it is about that one."""
-        async with self._database.reading() as connection:
+        async with self.database.reading() as connection:
             event = await audit.by_id(connection, row_id, _MOST_REFS)
         if event is None or account not in {None, event.account}:
             raise NotFoundError(f"the audit has no record {row_id}")
@@ -116,18 +121,37 @@ class Explanations:
     async def _of_row(self, row: AuditRow) -> RecordExplanation:
         row_id, event = row
         operation = _operation_in(event)
-        found = await self._tokens.with_ids([event.token]) if event.token else {}
+        found = await self.tokens.with_ids([event.token]) if event.token else {}
         if operation is None or event.token not in found:
             return RecordExplanation(row_id, event, None)
         token, owner = found[event.token]
         address = client_address(event.address, (), ())
         token, owner = _token_at(token, event.at), _account_at(owner, event.at)
         attempt = self._attempt(operation, token, owner, address, event.at)
-        explanation = explain(attempt, self._config.missing_scope_status, _changes_in(event))
+        explanation = self._explain(attempt, _changes_in(event))
         if more := event.details.get("updates_more"):
             note = f"of the refs the first {_MOST_REFS} are looked at, and not {more} more"
             explanation = replace(explanation, notes=(note, *explanation.notes))
-        return RecordExplanation(row_id, event, _with_notes(explanation, self._clock()))
+        return RecordExplanation(row_id, event, _with_notes(explanation, self.clock()))
+
+    def _explain(
+        self,
+        attempt: Attempt,
+        changes: Sequence[Change],
+        *,
+        any_address: bool = False,
+    ) -> Explanation:
+        explanation = explain(
+            attempt,
+            self.config.missing_scope_status,
+            self.problem_of(attempt.operation.path),
+            changes,
+            any_address=any_address,
+        )
+        if self.looks_on_disk or not (explanation.refs and limits_refs(attempt)):
+            return explanation
+        note = "whether a ref stands for another one, or lies in a reftable, is not looked at here"
+        return replace(explanation, notes=(*explanation.notes, note))
 
     def _attempt(
         self,
@@ -137,10 +161,10 @@ class Explanations:
         address: Address | None,
         at: datetime,
     ) -> Attempt:
-        return Attempt(operation, token, account, address, at, self._access.of_account(account.name))
+        return Attempt(operation, token, account, address, at, self.access.of_account(account.name))
 
     async def _token(self, token_id: str, account: str | None) -> tuple[Token, Account]:
-        found = await self._tokens.with_ids([token_id])
+        found = await self.tokens.with_ids([token_id])
         if token_id not in found or account not in {None, found[token_id][0].account}:
             raise NotFoundError(f"there is no token {token_id}", "`token list --status all` shows them")
         return found[token_id]
@@ -167,7 +191,7 @@ def _if_before(moment: datetime | None, at: datetime) -> datetime | None:
 @dataclass(frozen=True)
 class _Read:
     operation: Operation
-    changes: Sequence[tuple[str, Verb]]
+    changes: Sequence[Change]
     address: Address | None
     at: datetime
 
@@ -212,7 +236,7 @@ def _operation_of(repository: str, service: Service | None) -> Operation:
         raise ValueError(f"{repository!r} is no name of a repository; accepted: as team/app") from None
 
 
-def _changes_of(text: str, service: Service | None) -> list[tuple[str, Verb]]:
+def _changes_of(text: str, service: Service | None) -> list[Change]:
     if service not in {None, Service.RECEIVE_PACK}:
         raise ValueError("a ref is asked about with receive-pack alone: reading has no limits by refs")
     # A ref's name may have a "=", a verb has none.
@@ -221,6 +245,8 @@ def _changes_of(text: str, service: Service | None) -> list[tuple[str, Verb]]:
         ref, word = text, ""
     if not ref.startswith("refs/"):
         raise ValueError(f"{ref!r} is no full name of a ref; accepted: as refs/heads/main")
+    if not is_ref_name(ref_of_text(ref)):
+        raise ValueError(f"{ref!r} is no name of a ref that git takes; see git help check-ref-format")
     if not word:
         return [(ref, verb) for verb in Verb]
     if word not in set(Verb):
@@ -246,16 +272,10 @@ def _operation_in(event: AuditEvent) -> Operation | None:
         return None
 
 
-def _changes_in(event: AuditEvent) -> list[tuple[str, Verb]]:
+def _changes_in(event: AuditEvent) -> list[Change]:
     """Return what a push was to change; whether an update was a fast-forward is not known any more."""
     updates: Any = event.details.get("updates", ())
-    return [(update["ref"], _verb_of(update["old"], update["new"])) for update in updates]
-
-
-def _verb_of(old: str, new: str) -> Verb:
-    if not new.strip("0"):
-        return Verb.DELETE
-    return Verb.UPDATE if old.strip("0") else Verb.CREATE
+    return [(update["ref"], verb_of(update["old"], update["new"])) for update in updates]
 
 
 def _with_notes(explanation: Explanation, now: datetime) -> Explanation:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gitpat_proxy.access.patterns import RepositoryPatterns
 from gitpat_proxy.access.policy import Attempt
-from gitpat_proxy.access.push import RefDecision, Verdict, decide_ref, verdict_of
+from gitpat_proxy.access.push import Problem, RefDecision, Verdict, decide_ref, verdict_of
 from gitpat_proxy.access.refs import ref_rule_of
 from gitpat_proxy.access.refusal import Code
 from gitpat_proxy.access.rules import AccessRule
@@ -30,11 +30,11 @@ def an_attempt(*rules: str, **changes: Any) -> Attempt:
     return replace(Attempt(PUSH, token, an_account(), None, NOW), **changes)
 
 
-def branches_alone(ref: bytes, only_forward: bool) -> str | None:
+def branches_alone(ref: bytes, only_forward: bool) -> Problem | None:
     """As a folder of repositories: refs/heads/alias is symbolic."""
     if ref == b"refs/heads/alias":
-        return "it is another"
-    return "not told" if only_forward and not ref.startswith(b"refs/heads/") else None
+        return Problem("on disk", "it is another")
+    return Problem("git", "not told") if only_forward and not ref.startswith(b"refs/heads/") else None
 
 
 def decided(attempt: Attempt, ref: str, change: tuple[str, str]) -> RefDecision:
@@ -101,6 +101,29 @@ def test_an_update_is_free_if_token_and_account_both_may_force() -> None:
     assert decided(forcing, "refs/heads/x", UPDATE) == RefDecision(None, only_forward=True)
     forcing = replace(forcing, rules=rules("refs/heads/*=force"))
     assert decided(forcing, "refs/heads/x", UPDATE) == RefDecision(None)
+
+
+@pytest.mark.parametrize(
+    ("ref", "change", "check", "rule"),
+    [
+        (
+            "refs/tags/v1",
+            UPDATE,
+            "update refs/tags/v1",
+            "token lusab-babad, refs: refs/tags/v*=create,delete",
+        ),
+        ("refs/notes/c", UPDATE, "force refs/notes/c", "git"),
+        ("refs/heads/x.lock", UPDATE, "update 'refs/heads/x.lock'", "git"),
+        ("refs/heads/x", NOTHING, "change 'refs/heads/x'", "git"),
+        ("refs/heads/alias", CREATE, "create refs/heads/alias", "on disk"),
+    ],
+)
+def test_a_refusal_has_the_step_that_it_comes_from(
+    ref: str, change: tuple[str, str], check: str, rule: str
+) -> None:
+    refusal = decided(an_attempt(*RULES, "refs/heads/alias"), ref, change).refusal
+    assert refusal is not None
+    assert (refusal.check, refusal.rule) == (check, rule)
 
 
 def verdict(attempt: Attempt, updates: Sequence[RefUpdate]) -> Verdict:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitpat_proxy.access.refs import ALL_VERBS, RefRule, Verb, first_match, ref_rule_of
+from gitpat_proxy.access.refs import ALL_VERBS, RefRule, Verb, first_match, ref_rule_of, verb_of
 
 CREATE, UPDATE, FORCE, DELETE = Verb
 
@@ -85,3 +85,12 @@ def test_the_first_that_matches_holds(ref: str, holds: int | None) -> None:
     texts = ("refs/heads/main=none", "refs/heads/wip/*=force", "refs/heads/**")
     rules = [ref_rule_of(text) for text in texts]
     assert first_match(rules, ref) == (None if holds is None else rules[holds])
+
+
+@pytest.mark.parametrize("size", [40, 64])
+def test_what_a_command_does(size: int) -> None:
+    none, one, other = ("0" * size, "0a" * (size // 2), "b" * size)
+    assert verb_of(none, one) is CREATE
+    assert verb_of(one, other) is UPDATE
+    assert verb_of(one, none) is DELETE
+    assert verb_of(none, none) is None

@@ -1,5 +1,6 @@
 """`gitpat-proxy explain`: the steps, the verdict, and the exit code."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from gitpat_proxy.cli.context import Services
 from gitpat_proxy.services.audit import Recorder
 from tests.access.examples import NOW
 from tests.cli.program import run, run_each
-from tests.support.git import make_repository
+from tests.support.git import Git, make_repository
 from tests.support.proxy import Proxy
 
 CLONE = ("--repository", "team/app", "--service", "upload-pack")
@@ -182,3 +183,29 @@ def test_the_rule_of_an_account_is_told_by_file_and_line(served: Proxy) -> None:
     found = run(served, *asked)
     assert (found.code, found.err) == (1, "gitpat-proxy: account alice may not force refs/heads/main.\n")
     assert f"config.yaml:{number}, refs: refs/heads/main=update" in found.out
+
+
+def test_what_the_gate_refuses_where_the_ref_lies_is_refused(proxy: Proxy) -> None:
+    repository = make_repository(proxy.repositories / "app.git", commits=1)
+    Git(proxy.home())("symbolic-ref", "refs/heads/alias", "refs/heads/main", cwd=repository)
+    proxy.config_file.write_text(
+        "routes:\n"
+        "  - {path: /here, repositories: repositories}\n"
+        "  - {path: /there, upstream: 'http://127.0.0.1:9/'}\n"
+        "  - {path: /safe, upstream: 'http://127.0.0.1:9/', upstream_protects_history: true}\n"
+    )
+    _, token = proxy.make_token("code:write", refs=["**=create,update"])
+    cases = [
+        ("here/app", "refs/heads/main", None),
+        ("here/app", "refs/heads/alias", "on disk"),
+        ("here/app", "refs/notes/x", "git"),
+        ("there/app", "refs/heads/main", "routes: /there, upstream_protects_history"),
+        ("safe/app", "refs/heads/main", None),
+    ]
+    asked = ("explain", "--json", "--token", token.id, "--service", "receive-pack", "--repository")
+    runs = run_each(proxy, [(*asked, name, "--ref", f"{ref}=update") for name, ref, _ in cases])
+    for found, (_, ref, rule) in zip(runs, cases, strict=True):
+        [change] = json.loads(found.out)["refs"]
+        refusing = [check["rule"] for check in change["checks"] if not check["permitted"]]
+        assert refusing == ([rule] if rule else []), ref
+        assert found.code == (1 if rule else 0)

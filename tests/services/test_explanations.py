@@ -8,7 +8,9 @@ import pytest
 
 from gitpat_proxy.access.explanation import verdict
 from gitpat_proxy.access.model import Account, AuditEvent, Author, Token
+from gitpat_proxy.access.push import RefProblem
 from gitpat_proxy.access.refs import ref_rule_of
+from gitpat_proxy.backends.ref_problems import no_problem
 from gitpat_proxy.config.model import Config
 from gitpat_proxy.services import explanations as service
 from gitpat_proxy.services.access import Access
@@ -29,10 +31,14 @@ BY = Author("test")
 WRITE = replace(READ, scopes=["code:write"])
 
 
+def anywhere(_path: tuple[str, ...]) -> RefProblem:
+    return no_problem
+
+
 @pytest.fixture
 def explanations(database: Database, tokens: Tokens, clock: FakeClock) -> Explanations:
     config = Config.model_validate({"routes": ROUTES})
-    return Explanations(database, tokens, Access(config), clock, config)
+    return Explanations(database, tokens, Access(config), clock, config, anywhere)
 
 
 async def recorded(database: Database, *events: AuditEvent) -> None:
@@ -89,6 +95,16 @@ async def test_a_repository_as_it_is_typed(
         ),
         (OperationAsked("app", "receive-pack", "main"), "ref", "'main' is no full name of a ref"),
         (OperationAsked("app", "receive-pack", f"{MAIN}=write"), "ref", "'write' is no verb for a ref"),
+        (
+            OperationAsked("app", "receive-pack", "refs/heads/x.lock=create"),
+            "ref",
+            "'refs/heads/x.lock' is no name of a ref that git takes; see git help check-ref-format",
+        ),
+        (
+            OperationAsked("app", "receive-pack", "refs/heads/\udcff"),
+            "ref",
+            "'refs/heads/\\udcff' is no",
+        ),
         (replace(CLONE, address="here"), "address", "'here' is no address"),
         (replace(CLONE, at="soon"), "at", "'soon' is no time that can be used"),
     ],
@@ -172,7 +188,7 @@ async def test_what_holds_now_is_what_the_gate_sees(
     clock.now += timedelta(days=2)
     await tokens.find(secret)
     clock.now -= timedelta(days=2)
-    explanation = await Explanations(database, tokens, Access(config), ticking, config).of(
+    explanation = await Explanations(database, tokens, Access(config), ticking, config, anywhere).of(
         token.id, CLONE
     )
     assert verdict(explanation).startswith("Refused: ")
@@ -282,7 +298,9 @@ async def test_the_refs_of_a_push_are_asked_about_one_by_one(
     database: Database, tokens: Tokens, clock: FakeClock
 ) -> None:
     config = Config.model_validate({"routes": ROUTES})
-    limited = Explanations(database, Limited(database, clock, config), Access(config), clock, config)
+    limited = Explanations(
+        database, Limited(database, clock, config), Access(config), clock, config, anywhere
+    )
     _, token = await create(tokens, WRITE)
     none, one, other = "0" * 40, "1" * 40, "2" * 40
     updates = [
@@ -305,6 +323,23 @@ async def test_the_refs_of_a_push_are_asked_about_one_by_one(
     for ref, permitted in ((MAIN, True), (f"{MAIN}=update", True), (f"{MAIN}=force", False)):
         asked = await limited.of(token.id, replace(PUSH, ref=ref))
         assert (asked.refusal is None) == permitted
+
+
+async def test_what_only_the_disk_tells_is_said_not_to_be_looked_at(
+    database: Database, tokens: Tokens, clock: FakeClock
+) -> None:
+    config = Config.model_validate({"routes": ROUTES})
+    limited = Limited(database, clock, config)
+    for looks_on_disk in (False, True):
+        explanations = Explanations(
+            database, limited, Access(config), clock, config, anywhere, looks_on_disk
+        )
+        _, token = await create(tokens, replace(WRITE, name=f"ci {looks_on_disk}"))
+        found = await explanations.of(token.id, replace(PUSH, ref=MAIN, address="192.0.2.7"))
+        note = "whether a ref stands for another one, or lies in a reftable, is not looked at here"
+        assert found.notes == (() if looks_on_disk else (note,))
+        without = await explanations.of(token.id, PUSH)
+        assert note not in without.notes
 
 
 async def test_of_many_refs_the_first_are_looked_at(

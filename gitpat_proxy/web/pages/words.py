@@ -123,7 +123,7 @@ _CHECKS = {
     "address": "It may be used from that address",
     "scope": "{} has the scope {}",
     "repository": "{} reaches {}",
-    **dict.fromkeys(map(str, Verb), "{} may {what}"),
+    **dict.fromkeys(["change", *Verb], "{} may {what}"),
 }
 _OF_ACCOUNT = " for the account"
 

@@ -119,7 +119,7 @@ def _checks_of_route(explanation: Explanation, config: Config) -> Iterator[Check
         return
     yield Check("route", place)
     if route.repositories is not None:
-        there = git_directory(route.repositories, path)
+        there = git_directory(route.repositories.resolve(), path)
         yield Check("on disk", f"{place}, repositories", None if there else missing)
 
 

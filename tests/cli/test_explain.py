@@ -209,3 +209,12 @@ def test_what_the_gate_refuses_where_the_ref_lies_is_refused(proxy: Proxy) -> No
         refusing = [check["rule"] for check in change["checks"] if not check["permitted"]]
         assert refusing == ([rule] if rule else []), ref
         assert found.code == (1 if rule else 0)
+
+
+def test_a_folder_behind_a_link_is_looked_at_where_it_is(served: Proxy) -> None:
+    link = served.repositories.with_name("link")
+    link.symlink_to(served.repositories)
+    served.config_file.write_text(f"routes:\n  - {{path: /, repositories: {link}}}\n")
+    _, token = served.make_token("code:read")
+    found = run(served, "explain", "--token", token.id, *CLONE)
+    assert (found.code, found.err) == (0, "")

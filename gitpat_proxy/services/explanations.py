@@ -9,7 +9,7 @@ from urllib.parse import quote
 from gitpat_proxy.access.address import Address, client_address
 from gitpat_proxy.access.explanation import Change, Explanation, explain
 from gitpat_proxy.access.lifetime import time_of
-from gitpat_proxy.access.model import Account, AuditEvent, AuditFilter, AuditRow, Clock, Token
+from gitpat_proxy.access.model import Account, AuditEvent, AuditFilter, AuditRow, Clock, Token, lineage
 from gitpat_proxy.access.policy import Attempt, limits_refs
 from gitpat_proxy.access.push import RefProblem
 from gitpat_proxy.access.refs import Verb, verb_of
@@ -171,11 +171,14 @@ class Explanations:
 
 
 def _token_at(token: Token, at: datetime) -> Token:
-    """Return the token without an end that came later: when it ended is known, how it was edited not."""
+    """Return the token without an end that came later: when it ended is known, how it was edited not,
+    and neither how often it had been used.
+    """
     return replace(
         token,
         revoked_at=_if_before(token.revoked_at, at),
         was_expired=False,
+        uses_left=None,
         parent=token.parent and _token_at(token.parent, at),
     )
 
@@ -284,6 +287,8 @@ def _with_notes(explanation: Explanation, now: datetime) -> Explanation:
     if at == now:
         return explanation
     notes = ["scopes, limits and rules are those that hold now"]
+    if at < now and any(token.uses is not None for token in lineage(explanation.attempt.token)):
+        notes.append("how many uses were left then is not known, and not looked at")
     if at < explanation.attempt.token.created_at:
         notes.append("the token was not made yet")
     return replace(explanation, notes=(*explanation.notes, *notes))

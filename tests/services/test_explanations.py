@@ -10,6 +10,7 @@ from gitpat_proxy.access.explanation import verdict
 from gitpat_proxy.access.model import Account, AuditEvent, Author, Token
 from gitpat_proxy.access.push import RefProblem
 from gitpat_proxy.access.refs import ref_rule_of
+from gitpat_proxy.access.refusal import Code
 from gitpat_proxy.backends.ref_problems import no_problem
 from gitpat_proxy.config.model import Config
 from gitpat_proxy.services import explanations as service
@@ -161,6 +162,22 @@ async def test_what_ended_later_was_not_over_then(
         assert (found.refusal and found.refusal.code.value) == code
     before = await explanations.of(token.id, replace(CLONE, at="2026-01-01"))
     assert before.notes[-1] == "the token was not made yet"
+
+
+async def test_the_use_that_was_the_last_is_not_held_against_itself(
+    explanations: Explanations, tokens: Tokens, database: Database, clock: FakeClock
+) -> None:
+    _, token = await create(tokens, replace(READ, uses=1))
+    await tokens.take_use(token)
+    await recorded(database, an_event(token, event="clone", details={}))
+    clock.now += timedelta(hours=1)
+    note = "how many uses were left then is not known, and not looked at"
+    found = (await explanations.of_request("abcdef012345")).now
+    assert found is not None
+    assert (found.refusal, found.notes[-1]) == (None, note)
+    now = await explanations.of(token.id, CLONE)
+    assert now.refusal is not None
+    assert (now.refusal.code, now.notes) == (Code.TOKEN_USED_UP, ())
 
 
 async def test_one_that_is_seen_expired_was_alive_before(

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from gitpat_proxy.access.gitolite_lines import EVERYBODY, Reader, Remark, Rule, read
+from gitpat_proxy.access.names import is_account_name
 from gitpat_proxy.access.patterns import Pattern
 from gitpat_proxy.access.refs import ALL_VERBS, RefRule, Verb
 
 _NAME = re.compile(r"[0-9a-zA-Z][-0-9a-zA-Z._@/+]*")
-_ACCOUNT = re.compile(r"[0-9a-zA-Z][-0-9a-zA-Z._@+]{0,63}")
 _ROLES = re.compile(r"@?(?:CREATOR|READERS|WRITERS|OWNERS?)")
 _NO_ACCOUNTS = {"daemon", "gitweb"}
 _SPECIAL = re.compile(r"[.^$*+?()\[\]{}|\\]")
@@ -153,7 +153,7 @@ class _Translator:
         for user in users:
             if user == EVERYBODY:
                 yield user, "*"
-            elif _ACCOUNT.fullmatch(user) and user not in _NO_ACCOUNTS and not _ROLES.fullmatch(user):
+            elif is_account_name(user) and user not in _NO_ACCOUNTS and not _ROLES.fullmatch(user):
                 yield user, user
             else:
                 self._remark(rule, f"{user}: can't be an account here")
@@ -164,7 +164,7 @@ class _Translator:
         name = group[1:]
         if not members:
             self._remark(rule, f"{group}: has no members")
-        elif name in self._names or not _ACCOUNT.fullmatch(name):
+        elif name in self._names or not is_account_name(name):
             yield from self._accounts(rule, self._reader.groups[group])
         else:
             self._groups_used[name] = tuple(members)
@@ -191,7 +191,7 @@ class _Translator:
         asked = set(groups[user]) if user in groups else {user}
         for other in rule.users:
             members = set(groups[other]) if other in groups else {other}
-            unknown = any(not _ACCOUNT.fullmatch(m) or _ROLES.fullmatch(m) for m in members)
+            unknown = any(not is_account_name(m) or _ROLES.fullmatch(m) for m in members)
             if unknown or members & asked or EVERYBODY in members | asked:
                 return True
         return False

@@ -3,14 +3,19 @@
 import re
 import unicodedata
 
-_ACCOUNT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
+_ACCOUNT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}")
 _LONGEST_TEXT = 100
 _LONGEST_SHOWN = 250
 
 
+def is_account_name(name: str) -> bool:
+    """Tell whether an account may be called so."""
+    return _ACCOUNT_NAME.fullmatch(name) is not None
+
+
 def checked_account_name(name: str) -> str:
     """Return the name; raise ValueError with a sentence if it can't be an account's."""
-    if not _ACCOUNT.fullmatch(name):
+    if not is_account_name(name):
         raise ValueError(
             f"{name!r} can't be an account's name; accepted: 1 to 64 of A-Z a-z 0-9 . _ @ + -, "
             "the first a letter or a digit"

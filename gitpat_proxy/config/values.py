@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, ValidationInfo
 
 from gitpat_proxy.access.lifetime import lifetime_of
 from gitpat_proxy.access.model import Network
+from gitpat_proxy.access.names import is_account_name
 from gitpat_proxy.access.patterns import RepositoryPatterns
 from gitpat_proxy.access.refs import RefRule, ref_rule_of
 from gitpat_proxy.access.scopes import catalogue_problem
@@ -215,7 +216,7 @@ def _header_name(name: str) -> str:
 
 
 def _group_name(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}", name):
+    if not is_account_name(name):
         raise ValueError(f"{name!r} can't be the name of a group")
     return name
 
@@ -224,7 +225,7 @@ def _accounts(texts: tuple[str, ...]) -> tuple[str, ...]:
     if not texts:
         raise ValueError("an empty list names nobody")
     for text in texts:
-        if not re.fullmatch(r"[A-Za-z0-9*][A-Za-z0-9._@+*-]{0,63}", text) or "**" in text:
+        if not is_account_name(text.replace("*", "x")) or "**" in text:
             raise ValueError(f"{text!r} can't be the name of an account")
     return texts
 

@@ -131,10 +131,12 @@ def _uses(given: str | int) -> int | None:
     return int(text)
 
 
-def _networks(texts: Sequence[str]) -> tuple[Network, ...] | None:
+def _networks(texts: Sequence[str]) -> tuple[Network, ...]:
+    if not texts:
+        raise ValueError("no network is given; accepted: networks as 192.0.2.0/24, or any")
     if any("%" in text for text in texts):
         raise ValueError("an address with a zone (%) names this machine's own network cards")
     try:
-        return tuple(ip_network(text) for text in texts) or None
+        return tuple(ip_network(text) for text in texts)
     except ValueError as error:
         raise ValueError(f"{error}; accepted: networks as 192.0.2.0/24, or any") from None

@@ -75,6 +75,7 @@ async def test_what_is_given_replaces_what_was_and_any_takes_it_away(tokens: Tok
         (TokenFacts(refs=["**"] * 101), "101 are too many"),
         (TokenFacts(addresses=["::1"] * 101), "101 are too many"),
         (TokenFacts(refs=[]), "no rule is given; accepted: rules as refs/heads/main=update, or any"),
+        (TokenFacts(addresses=[]), "no network is given; accepted: networks as 192.0.2.0/24, or any"),
         (TokenFacts(refs=["main"]), "'main' is no full name of a ref"),
         (TokenFacts(refs=["refs/heads/main=push"]), "'push' is no verb for a ref; accepted: create, "),
         (TokenFacts(uses="0"), "'0' is no number of uses; accepted: 1 to 999999999, or any"),

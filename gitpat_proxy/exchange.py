@@ -541,10 +541,12 @@ class Exchange:
 
     def log(self) -> None:
         """Write the request's one line."""
-        facts = {
+        sender = {
             "request": self.request_id,
             "address": self.address,
             "method": self._request.method,
+        }
+        outcome = {
             "protocol": protocol_version(self._request.headers.get("Git-Protocol", "")),
             "status": self._response.status if self._response else None,
             "code": self.refusal.code if self.refusal else None,
@@ -554,7 +556,7 @@ class Exchange:
             "bytes_out": self._bytes_out,
             "seconds": round(time.monotonic() - self._started, 4),
         }
-        log_request(self.operation, self.token, facts)
+        log_request(sender, self.operation, self.token, outcome)
 
 
 def _step_of(refusal: Refusal) -> dict[str, object]:

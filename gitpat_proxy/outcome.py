@@ -57,13 +57,21 @@ def protocol_version(git_protocol: str) -> int:
     return max(map(int, versions), default=0)
 
 
-def log_request(operation: Operation | None, token: Token | None, facts: Mapping[str, object]) -> None:
-    """Write a request's one line; `facts` are those that are not known from the other two."""
-    known = {
+def log_request(
+    sender: Mapping[str, object],
+    operation: Operation | None,
+    token: Token | None,
+    outcome: Mapping[str, object],
+) -> None:
+    """Write a request's one line: who sent it, what was asked for, and what came of it.
+
+    Its form is stable: fail2ban's filter (packaging/fail2ban) reads it key by key, in this order.
+    """
+    asked = {
         "account": token and token.account,
         "token": token and token.id,
         "repository": operation and operation.repository,
         "service": operation and operation.service,
         "kind": operation and operation.kind,
     }
-    log_line("request", {**known, **facts})
+    log_line("request", {**sender, **asked, **outcome})

@@ -116,10 +116,12 @@ class _ShortExchange:
     def _log(
         self, operation: Operation, token: Token | None, refusal: Refusal | None, size: int
     ) -> None:
-        facts = {
+        sender = {
             "request": self._request_id,
             "address": address_text(self.address),
             "method": self._request.method,
+        }
+        outcome = {
             "protocol": protocol_version(self._request.headers.get("git-protocol", "")),
             "status": refusal.status if refusal else 200,
             "code": refusal.code if refusal else None,
@@ -129,7 +131,7 @@ class _ShortExchange:
             "bytes_out": 0 if refusal else size,
             "seconds": round(time.monotonic() - self._began, 4),
         }
-        log_request(operation, token, facts)
+        log_request(sender, operation, token, outcome)
 
 
 def _is_of_git(operation: Operation, request: PlainRequest) -> bool:

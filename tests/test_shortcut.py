@@ -42,6 +42,8 @@ class Answer:
     headers: dict[str, str]
     body: bytes
     line: dict[str, object]
+    keys: list[str] = field(default_factory=list)
+    """Of the line, in their order, which is promised."""
 
 
 @dataclass
@@ -87,6 +89,7 @@ class Client:
                 if not lines:  # The long way writes it after the answer.
                     await asyncio.sleep(0)
         line = lines[-1]
+        answer.keys = list(line)
         answer.line = {name: value for name, value in line.items() if name not in OF_THE_MOMENT}
         return answer
 

@@ -6,7 +6,7 @@ import pwd
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -15,11 +15,8 @@ import typer
 from gitpat_proxy.access.model import Author
 from gitpat_proxy.config.loader import load
 from gitpat_proxy.config.model import Config
-from gitpat_proxy.routes import ref_problem
-from gitpat_proxy.services.access import Access
 from gitpat_proxy.services.accounts import Accounts
 from gitpat_proxy.services.clock import utc_now
-from gitpat_proxy.services.explanations import Explanations
 from gitpat_proxy.services.passwords import Passwords
 from gitpat_proxy.services.tokens import Tokens
 from gitpat_proxy.store.database import Database, check_revision
@@ -43,18 +40,6 @@ class Services:
     @cached_property
     def tokens(self) -> Tokens:
         return Tokens(self.database, utc_now, self.config)
-
-    @cached_property
-    def explanations(self) -> Explanations:
-        return Explanations(
-            self.database,
-            self.tokens,
-            Access(self.config),
-            utc_now,
-            self.config,
-            partial(ref_problem, self.config.routes, looks_on_disk=True),
-            looks_on_disk=True,
-        )
 
 
 @dataclass(frozen=True)

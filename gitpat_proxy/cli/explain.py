@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -12,13 +13,15 @@ from gitpat_proxy.access.policy import Check
 from gitpat_proxy.access.refusal import Code, refuse
 from gitpat_proxy.access.representation import event_object, time_text
 from gitpat_proxy.backends.http_backend import git_directory
-from gitpat_proxy.cli.context import Json, invocation_of
+from gitpat_proxy.cli.context import Json, Services, invocation_of
 from gitpat_proxy.cli.output import print_json, print_object, print_table
 from gitpat_proxy.config.model import Config
 from gitpat_proxy.git.operation import Kind
-from gitpat_proxy.routes import route_for
+from gitpat_proxy.routes import ref_problem, route_for
+from gitpat_proxy.services.access import Access
+from gitpat_proxy.services.clock import utc_now
 from gitpat_proxy.services.errors import FactsError, ServiceError
-from gitpat_proxy.services.explanations import OperationAsked, RecordExplanation
+from gitpat_proxy.services.explanations import Explanations, OperationAsked, RecordExplanation
 
 _OPTIONS = {
     "repository": "--repository",
@@ -66,12 +69,24 @@ def explain(
         raise typer.BadParameter("give --token, --repository and --service, or a request id alone")
 
 
+def _explanations(services: Services) -> Explanations:
+    return Explanations(
+        services.database,
+        services.tokens,
+        Access(services.config),
+        utc_now,
+        services.config,
+        partial(ref_problem, services.config.routes, looks_on_disk=True),
+        looks_on_disk=True,
+    )
+
+
 def _explain_operation(
     context: typer.Context, token_id: str, asked: OperationAsked, *, as_json: bool
 ) -> None:
     invocation = invocation_of(context)
     try:
-        found = invocation.run(lambda services: services.explanations.of(token_id, asked))
+        found = invocation.run(lambda services: _explanations(services).of(token_id, asked))
     except FactsError as error:
         problems = [f"{_OPTIONS[field]}: {sentence}" for field, sentence in error.problems.items()]
         raise typer.BadParameter("; ".join(problems)) from None
@@ -86,7 +101,7 @@ def _explain_operation(
 
 def _explain_request(context: typer.Context, request_id: str, *, as_json: bool) -> None:
     invocation = invocation_of(context)
-    found = invocation.run(lambda services: services.explanations.of_request(request_id))
+    found = invocation.run(lambda services: _explanations(services).of_request(request_id))
     now = found.now and _with_route(found.now, invocation.config)
     if as_json:
         record = event_object(found.row_id, found.event)

@@ -34,7 +34,7 @@ def test_limits_are_set_replaced_and_taken_away(proxy: Proxy) -> None:
 
 def test_what_can_not_be_used(proxy: Proxy) -> None:
     for options, sentence in [
-        (["--ref", "main"], "'main' is no full name of a ref; accepted: as refs/heads/main"),
+        (["--ref", "main"], "'main' is no full name of a ref; accepted: as refs/heads/main, or **"),
         (["--uses", "none"], "'none' is no number of uses; accepted: 1 to 999999999, or any"),
         (["--repository", "!x"], "nothing is included; include something, if need be all with **"),
     ]:

@@ -36,8 +36,8 @@ REFUSED = [
     (["token", "revoke", "x", "y"], "there is no token x, y"),
     (
         ["token", "create", "--account", "alice", "--name", "x"],
-        "a token needs at least one scope; accepted: code:read, code:write, tokens:read, tokens:write, "
-        "work_items:read",
+        "a token needs at least one scope; accepted: code:read, code:write, tokens:delegate, "
+        "tokens:read, tokens:write, work_items:read",
     ),
 ]
 
@@ -119,6 +119,6 @@ def test_help_names_what_is_typed_and_not_the_programs_types() -> None:
     for found in run_each(None, [*commands, ["audit", "--help"]]):
         options = found.out.partition("Options:")[2]
         assert not re.search(r"<(list\[)?str\]?>", options), options
-    create = run(None, "token", "create", "--help").out
+    create = " ".join(run(None, "token", "create", "--help").out.split())
     for option in ("--not-before TIME", "--from CIDR"):
         assert re.search(rf"{option} .*\bany\.", create), option

@@ -108,7 +108,7 @@ def victim(shared_proxy: Proxy) -> Any:
 
 
 def test_all_operations_are_walked(operations: list[Asked]) -> None:
-    assert len(operations) == 13
+    assert len(operations) == 14
     assert {o.name for o in operations if o.is_open} == FOR_EVERYBODY
     assert {o.name for o in operations if not o.scope} == FOR_EVERYBODY | FOR_EVERY_TOKEN
 

@@ -168,7 +168,7 @@ async def test_the_use_that_was_the_last_is_not_held_against_itself(
     explanations: Explanations, tokens: Tokens, database: Database, clock: FakeClock
 ) -> None:
     _, token = await create(tokens, replace(READ, uses=1))
-    await tokens.take_use(token)
+    await tokens.take_use(token.id)
     await recorded(database, an_event(token, event="clone", details={}))
     clock.now += timedelta(hours=1)
     note = "how many uses were left then is not known, and not looked at"

@@ -102,14 +102,19 @@ def make_app(
     app.cleanup_ctx.append(_gate_between(gate))
     app.cleanup_ctx.append(_pruning(config, database, clock))
     app.on_response_prepare.append(_finish_head)
-    app.router.add_get("/", to_the_pages)
-    app.router.add_get("/-/health", health)
     app.router.add_get("/-/ready", ready(database, access))
     add_pages(app, pages)
     add_api(app, api, visitors)
+    _add_the_rest(app)
+    return app
+
+
+def _add_the_rest(app: web.Application) -> None:
+    """Add what needs no parts, and last what takes all that nobody else does."""
+    app.router.add_get("/", to_the_pages)
+    app.router.add_get("/-/health", health)
     app.router.add_route("*", "/-/{rest:(?s:.*)}", nothing_here, expect_handler=keep_waiting)
     app.router.add_route("*", "/{rest:(?s:.*)}", _handle_git, expect_handler=keep_waiting)
-    return app
 
 
 def _opened(database: Database, shared: Shared) -> Callable[[web.Application], AsyncIterator[None]]:

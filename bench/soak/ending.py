@@ -83,11 +83,11 @@ def quarantines(site: Site) -> list[str]:
 
 
 def broken_promises(site: Site, promises: Promises) -> Iterator[str]:
-    for name, path in site.repositories():
-        lines = run_git(path, "for-each-ref", "--format=%(refname) %(objectname)", SOAK).splitlines()
-        yield from promises.broken(name, dict(line.split() for line in lines))
-        head = run_git(path, "rev-parse", "refs/heads/main").strip()
-        if head != site.heads[name]:
+    for name, _ in site.repositories():
+        refs = site.refs(name)
+        pushed = {ref: at for ref, at in refs.items() if ref.startswith(f"{SOAK}/")}
+        yield from promises.broken(name, pushed)
+        if (head := refs["refs/heads/main"]) != site.heads[name]:
             yield f"{name}: main is {head}"
 
 

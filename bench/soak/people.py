@@ -9,12 +9,12 @@ from bench.soak.ledger import Ledger, UnexpectedError
 from bench.soak.site import UPSTREAM, Site, run_git, scratch
 from bench.soak.work import (
     FSCK,
-    FSCK_SHARE,
     MIB,
     SOAK,
     Promises,
     Work,
     check_clone,
+    check_refs,
     must,
     must_be_refused,
 )
@@ -33,6 +33,15 @@ class CloneKind:
     options: Sequence[str] = ()
     protocol: str = "2"
 
+    @property
+    def prefixes(self) -> tuple[str, ...]:
+        """Of which of the server's refs it has all, under the same names."""
+        if "--mirror" in self.options:
+            return ("refs/",)
+        if "--bare" in self.options and not any("--depth" in option for option in self.options):
+            return ("refs/heads/", "refs/tags/")
+        return ("refs/heads/main",)
+
 
 CLONES = [
     CloneKind("clone, small", "small"),
@@ -44,6 +53,8 @@ CLONES = [
     CloneKind("clone, many refs", "references", ("--mirror",)),
     CloneKind("clone, many refs, protocol 0", "references", ("--mirror",), "0"),
     CloneKind("clone, large", "large", ("--bare",)),
+    CloneKind("clone, while it is pushed to", "pushed", ("--mirror",)),
+    CloneKind("clone, while it is pushed to, protocol 0", "pushed", ("--bare",), "0"),
     CloneKind("clone, upstream, small", f"{UPSTREAM}small", ("--bare",), "0"),
     CloneKind("clone, upstream, shallow", f"{UPSTREAM}pushed", ("--bare", "--depth=3")),
     CloneKind("clone, upstream, large", f"{UPSTREAM}large", ("--bare",)),
@@ -63,11 +74,14 @@ class Cloner:
         self._kinds = self._kinds[1:] + self._kinds[:1]
         self._git.config["protocol.version"] = kind.protocol
         with scratch(self._git.home / "clone") as clone:
-            began = time.monotonic()
             url = self._site.url(kind.repository)
+            before = self._site.refs(kind.repository)
+            began = time.monotonic()
             must(self._git, "clone", "--quiet", *kind.options, url, str(clone))
             seconds = time.monotonic() - began
+            after = self._site.refs(kind.repository)
             check_clone(self._site, self._git, clone, kind.repository)
+            check_refs(self._git, clone, before, after, kind.prefixes)
         self._ledger.done(kind.name, seconds)
 
 
@@ -151,8 +165,7 @@ class Fetcher:
         self._work.begin_round()
         branches = f"+{SOAK}/*:{SOAK}/*"
         must(self._work.git, "fetch", "--quiet", "--prune", "origin", branches, cwd=self._work.folder)
-        if random.random() < FSCK_SHARE:
-            must(self._work.git, *FSCK, cwd=self._work.folder)
+        must(self._work.git, *FSCK, cwd=self._work.folder)
         self._ledger.done("fetch")
 
 

@@ -140,6 +140,12 @@ class Site:
             for path in sorted(proxy.repositories.glob("*.git")):
                 yield prefix + path.stem, path
 
+    def refs(self, repository: str) -> dict[str, str]:
+        """Return the refs of a repository as they are on the server."""
+        format_ = "--format=%(refname) %(objectname)"
+        lines = run_git(dict(self.repositories())[repository], "for-each-ref", format_).splitlines()
+        return dict(line.split() for line in lines)
+
     def _fill(self) -> None:
         served = repositories(QUICK).served
         for proxy, copies in ((self.front, _FRONT), (self.upstream, _BEHIND)):

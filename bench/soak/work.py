@@ -11,9 +11,7 @@ from tests.support.git import Git, Outcome, commit
 
 MIB = 1024 * 1024
 SOAK = "refs/heads/soak"
-FSCK = ("fsck", "--connectivity-only", "--no-progress", "--no-dangling")
-FSCK_SHARE = 0.2
-"""How many of the clones are looked through: it costs more than the clone, and git has done it once."""
+FSCK = ("fsck", "--no-progress", "--no-dangling")
 _ROUNDS_IN_A_CLONE = 40
 
 
@@ -38,8 +36,23 @@ def check_clone(site: Site, git: Git, clone: Path, repository: str) -> None:
     head = must(git, "rev-parse", "main", cwd=clone).strip()
     if head != site.heads[repository]:
         raise UnexpectedError("wrong content", f"{repository}: main is {head}")
-    if random.random() < FSCK_SHARE:
-        must(git, *FSCK, cwd=clone)
+    must(git, *FSCK, cwd=clone)
+
+
+def check_refs(
+    git: Git, clone: Path, before: dict[str, str], after: dict[str, str], prefixes: tuple[str, ...]
+) -> None:
+    """Raise UnexpectedError unless a clone has the server's refs of these kinds.
+
+    `before` and `after` are the server's when the clone began and when it was over; one that has changed
+    in between may be either way.
+    """
+    listed = must(git, "for-each-ref", "--format=%(refname) %(objectname)", cwd=clone).splitlines()
+    there = dict(line.split() for line in listed)
+    for ref in sorted(there.keys() | before.keys() | after.keys()):
+        possible = {before.get(ref), after.get(ref)}
+        if ref.startswith(prefixes) and there.get(ref) not in possible:
+            raise UnexpectedError("wrong content", f"{clone}: {ref} is {there.get(ref)}, not {possible}")
 
 
 @dataclass

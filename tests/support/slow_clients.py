@@ -20,9 +20,12 @@ class SlowClients:
         self._thread.start()
 
     def stop_reading(self, number: int, clone: bytes) -> None:
-        """Send a request so often, and take nothing of the answers but what the kernel takes."""
-        for _ in range(number):
-            self._connect().sendall(clone)
+        """Send a request so often, and take no more of the answers than the first byte of each."""
+        connections = [self._connect() for _ in range(number)]
+        for connection in connections:
+            connection.sendall(clone)
+        for connection in connections:
+            assert connection.recv(1), "the connection was closed"
 
     def stay_idle(self, number: int) -> None:
         """Connect, and say nothing."""

@@ -29,6 +29,10 @@ _STOP_SECONDS = 10.0
 _FORKING_SECONDS = 0.5
 
 
+# As where it is installed: with its bytecode at hand.
+_ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+
+
 class Server(ABC):
     """One server over a folder of repositories; `folder` is its own, for all that it writes.
 
@@ -91,7 +95,7 @@ class Server(ABC):
                     stdout=log,
                     stderr=log,
                     cwd=self.folder,
-                    env=os.environ | {"PYTHONUNBUFFERED": "1"},
+                    env=_ENVIRONMENT | {"PYTHONUNBUFFERED": "1"},
                     # Ctrl-C reaches only the bench, which then ends its servers in order.
                     start_new_session=True,
                 )

@@ -33,13 +33,12 @@ from gitpat_proxy.config.values import size_text
 from gitpat_proxy.expectation import let_body_come
 from gitpat_proxy.file_sender import FileSender
 from gitpat_proxy.git.fetch import ArchiveObserver, FetchObserver
-from gitpat_proxy.git.operation import Kind, Operation, Service
+from gitpat_proxy.git.operation import Kind, Operation, Service, protocol_version
 from gitpat_proxy.git.pktline import pkt_line
 from gitpat_proxy.git.push import MOST_COMMANDS, MOST_UPDATES, PushObserver, RefUpdate
 from gitpat_proxy.outcome import (
     log_request,
     own_headers,
-    protocol_version,
     refusal_headers,
     refusal_line,
     refusal_text,

@@ -20,6 +20,7 @@ from gitpat_proxy.admission import Admission
 from gitpat_proxy.authentication import Authentication
 from gitpat_proxy.backends.base import (
     FORWARDED_REQUEST_HEADERS,
+    LONGEST_PIECE,
     Backend,
     Call,
     content_type_of,
@@ -141,7 +142,8 @@ class Gate:
                 if operation.kind is Kind.RPC:
                     await exchange.receive_beginning()
                 async with self._uses.counted(exchange) as use:
-                    if not use and (whole := backend.at_hand(_call(request, exchange, path))):
+                    whole = None if use else backend.at_hand(_call(request, exchange, path))
+                    if whole and len(whole.body) <= LONGEST_PIECE:
                         return await exchange.give(whole)
                     async with self._admission.place(exchange.token.id, address) as place:
                         await exchange.receive_commands()
@@ -150,7 +152,7 @@ class Gate:
                         async with backend.serve(call, place.release) as answer:
                             passed = use.of(answer, operation.service) if use else answer
                             await exchange.relay(passed, partial(self._keep, exchange))
-            if operation.service is Service.RECEIVE_PACK:
+            if _is_push(operation):
                 await self._keep(exchange)
             return await exchange.end()
         except RefusedError as error:

@@ -50,13 +50,6 @@ def refusal_text(refusal: Refusal, request_id: str, public_url: str) -> str:
     return f"{refusal_line(refusal, request_id)}\n{link}"
 
 
-def protocol_version(git_protocol: str) -> int:
-    """Return what the client asks for (gitprotocol-v2, "HTTP Transport"); 0 if it does not say."""
-    words = git_protocol.split(":")
-    versions = [word[-1] for word in words if word in {"version=1", "version=2"}]
-    return max(map(int, versions), default=0)
-
-
 def log_request(
     sender: Mapping[str, object],
     operation: Operation | None,

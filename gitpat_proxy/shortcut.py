@@ -8,6 +8,7 @@ steps are the gate's, by the same functions and in the same order.
 import secrets
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
 
 from aiohttp.helpers import rfc822_formatted_time
@@ -26,18 +27,26 @@ from gitpat_proxy.git.operation import (
     Operation,
     Service,
     operation_of,
+    protocol_version,
 )
 from gitpat_proxy.git.plain_request import PlainRequest, plain_request
 from gitpat_proxy.outcome import (
     log_request,
     own_headers,
-    protocol_version,
     refusal_headers,
     refusal_text,
 )
 from gitpat_proxy.routes import Route, route_for
 from gitpat_proxy.store.direct import NotAtOnceError
 from gitpat_proxy.store.errors import DatabaseError
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A whole answer: `body` may be long, and is shared with others who are given the same."""
+
+    head: bytes
+    body: bytes
 
 
 class Shortcut:
@@ -53,10 +62,11 @@ class Shortcut:
         longest = min(limits.request_line_bytes, limits.header_bytes)
         return plain_request(data, longest_head=longest, most_headers=limits.headers)
 
-    def answer(self, request: PlainRequest, peer: str | None) -> bytes | None:
+    def answer(self, request: PlainRequest, peer: str | None, longest: int) -> Reply | None:
         """Return all of the answer, None where the gate has to be asked.
 
-        `peer` is the connection's other end, None for a Unix socket.
+        `peer` is the connection's other end, None for a Unix socket; `longest` is how long the body may
+        be, in bytes.
         """
         exchange = _ShortExchange(request, self._address(request, peer))
         try:
@@ -73,7 +83,7 @@ class Shortcut:
             return None
         attempt = self._parts.attempt(operation, token, account, exchange.address)
         whole = self._at_hand(attempt, request)
-        if whole is None:
+        if whole is None or len(whole.body) > longest:
             return None
         self._parts.recorder.use(token.id, attempt.now, address_text(exchange.address))
         return exchange.give(operation, token, whole, ending_text(token, attempt.now))
@@ -102,14 +112,14 @@ class _ShortExchange:
         self._request_id = secrets.token_hex(6)
         self._began = time.monotonic()
 
-    def refuse(self, operation: Operation, refusal: Refusal, public_url: str) -> bytes:
+    def refuse(self, operation: Operation, refusal: Refusal, public_url: str) -> Reply:
         headers = own_headers(self._request_id, None) | refusal_headers(refusal)
         headers["Content-Type"] = "text/plain; charset=utf-8"
         body = refusal_text(refusal, self._request_id, public_url).encode()
         self._log(operation, None, refusal, len(body))
         return _answer(refusal.status, headers, body)
 
-    def give(self, operation: Operation, token: Token, whole: WholeAnswer, ends: str | None) -> bytes:
+    def give(self, operation: Operation, token: Token, whole: WholeAnswer, ends: str | None) -> Reply:
         self._log(operation, token, None, len(whole.body))
         return _answer(200, {**whole.headers, **own_headers(self._request_id, ends)}, whole.body)
 
@@ -145,9 +155,10 @@ def _values(request: PlainRequest, name: str) -> tuple[str, ...]:
     return () if value is None else (value,)
 
 
-def _answer(status: int, headers: Mapping[str, str], body: bytes) -> bytes:
+def _answer(status: int, headers: Mapping[str, str], body: bytes) -> Reply:
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    return (
+    head = (
         f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n{lines}Content-Length: {len(body)}\r\n"
         f"Date: {rfc822_formatted_time()}\r\nServer: gitpat-proxy\r\n\r\n"
-    ).encode() + body
+    )
+    return Reply(head.encode(), body)

@@ -1,6 +1,7 @@
 """The short way of the gate: what the long one would answer, and log, but without waiting."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,7 @@ from gitpat_proxy.services.passwords import Passwords
 from gitpat_proxy.services.token_facts import TokenFacts
 from gitpat_proxy.services.tokens import Tokens
 from gitpat_proxy.shared import Shared
+from gitpat_proxy.shortcut import Reply
 from gitpat_proxy.store.database import Database, upgrade
 from tests.support.git import make_repository
 from tests.support.raw import basic
@@ -51,14 +53,15 @@ class Served:
     """A proxy in this process. `taken`: the requests that took the short way, by path."""
 
     runner: Runner
-    port: int
+    listener: socket.socket
     tokens: Tokens
     repository: Path
     taken: list[str] = field(default_factory=list)
     clients: list["Client"] = field(default_factory=list)
 
     async def connect(self) -> "Client":
-        client = Client(*await asyncio.open_connection("127.0.0.1", self.port))
+        address = self.listener.getsockname()
+        client = Client(*await asyncio.open_connection(*address))
         self.clients.append(client)
         return client
 
@@ -68,6 +71,15 @@ class Served:
         client.writer.write(request.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1))
         assert await client.reader.read(1)
         await client.reader.read()
+
+    async def give_refs(self, number: int) -> None:
+        """Give the repository so many refs more."""
+        commit = (self.repository / "refs/heads/main").read_text().strip()
+        refs = "".join(f"{commit} refs/tags/{one:05}\n" for one in range(number))
+        (self.repository / "packed-refs").write_text(
+            f"# pack-refs with: peeled fully-peeled sorted \n{refs}"
+        )
+        await asyncio.sleep(0.1)  # As below.
 
     async def token(self, *scopes: str) -> tuple[str, str]:
         """Return a new token's secret and id."""
@@ -120,14 +132,14 @@ async def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
         await accounts.add("alice", administrator=False, service=False, password=None, by=SOMEBODY)
         runner = make_runner(config, Access(config), Shared(), utc_now)
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        [(_, port)] = runner.addresses
-        served = Served(runner, port, Tokens(database, utc_now, config), repository)
+        listener = socket.create_server(("127.0.0.1", 0))
+        await web.SockSite(runner, listener).start()
+        served = Served(runner, listener, Tokens(database, utc_now, config), repository)
         shortcut = runner.app[SHORTCUT]
         answer = shortcut.answer
 
-        def noted(request: PlainRequest, peer: str | None) -> bytes | None:
-            answered = answer(request, peer)
+        def noted(request: PlainRequest, peer: str | None, longest: int) -> Reply | None:
+            answered = answer(request, peer, longest)
             served.taken += [request.path] if answered else []
             return answered
 
@@ -276,12 +288,7 @@ async def test_requests_one_behind_the_other(served: Served) -> None:
 
 async def test_a_client_that_takes_nothing(served: Served) -> None:
     secret, _ = await served.token("code:read")
-    commit = (served.repository / "refs/heads/main").read_text().strip()
-    refs = "".join(f"{commit} refs/tags/{number:03}\n" for number in range(900))
-    (served.repository / "packed-refs").write_text(
-        f"# pack-refs with: peeled fully-peeled sorted \n{refs}"
-    )
-    await asyncio.sleep(0.1)  # As above.
+    await served.give_refs(900)
     one = advertisement(secret)
     assert len((await short_and_long(served, one)).body) > 50_000
     client = await served.connect()
@@ -298,3 +305,103 @@ async def test_a_client_that_takes_nothing(served: Served) -> None:
         most = max([most, *sizes])
     assert 10 < len(served.taken) < 500
     assert most < 1024 * 1024
+
+
+@pytest.fixture
+async def long(served: Served) -> tuple[bytes, bytes]:
+    """A request whose answer no socket's buffers hold, and the answer."""
+    # What is accepted from now on inherits it.
+    served.listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 * 1024)
+    secret, _ = await served.token("code:read")
+    await served.give_refs(25_000)
+    request = advertisement(secret)
+    client = await served.connect()
+    bodies = [(await client.ask(request)).body for _ in range(3)]
+    assert served.taken == ["/app/info/refs"] * 2
+    served.taken.clear()
+    assert len(bodies[0]) > 1_500_000
+    assert bodies == [bodies[0]] * 3
+    return request, bodies[0]
+
+
+def waiting(served: Served) -> int:
+    """Return how many connections are in the middle of a long answer."""
+    assert served.runner.server
+    return len(vars(served.runner.server)["long_answers"])
+
+
+async def stalled(served: Served, request: bytes) -> Client:
+    """Ask for it, and take nothing of the answer yet."""
+    taken = len(served.taken)
+    client = await served.connect()
+    client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+    client.writer.write(request)
+    for _ in range(1000):
+        if len(served.taken) == taken:
+            await asyncio.sleep(0.001)
+    return client
+
+
+async def test_a_long_answer_waits_for_its_client(served: Served, long: tuple[bytes, bytes]) -> None:
+    """And what the client sends meanwhile has its turn afterwards."""
+    request, body = long
+    client = await stalled(served, request)
+    assert waiting(served) == 1
+    assert served.runner.server
+    buffered = [c.transport.get_write_buffer_size() for c in served.runner.server.connections]
+    assert max(buffered) <= 128 * 1024
+    client.writer.write(get(ADVERTISEMENT) + request)
+    await asyncio.sleep(0.01)
+    client.writer.transport.resume_reading()  # type: ignore[attr-defined]
+    assert (await client.answer()).body == body
+    assert (await client.answer()).status == "HTTP/1.1 401 Unauthorized"
+    assert (await client.answer()).body == body
+    assert waiting(served) == 0
+
+
+async def test_few_clients_are_waited_for_with_a_long_answer(
+    served: Served, long: tuple[bytes, bytes]
+) -> None:
+    """The others go the long way, where their number is limited too; a short answer takes no place."""
+    request, body = long
+    clients = [await stalled(served, request) for _ in range(32)]
+    assert (waiting(served), len(served.taken)) == (32, 32)
+    another = await served.connect()
+    assert (await another.ask(request)).body == body
+    assert (await another.ask(get(ADVERTISEMENT))).status == "HTTP/1.1 401 Unauthorized"
+    assert len(served.taken) == 33
+    for client in clients:
+        client.writer.transport.abort()
+    for _ in range(1000):
+        if waiting(served):
+            await asyncio.sleep(0.001)
+    assert waiting(served) == 0
+
+
+async def test_a_long_answer_is_sent_to_its_end_when_the_proxy_stops(
+    served: Served, long: tuple[bytes, bytes]
+) -> None:
+    request, body = long
+    client = await stalled(served, request)
+    stopping = asyncio.create_task(served.runner.cleanup())
+    await asyncio.sleep(0.01)
+    client.writer.transport.resume_reading()  # type: ignore[attr-defined]
+    assert (await client.answer()).body == body
+    await stopping
+
+
+async def test_what_fails_on_the_short_way_is_answered_on_the_long_one(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret, _ = await served.token("code:read")
+    await short_and_long(served, advertisement(secret))
+
+    def fail(*_: object) -> None:
+        raise ValueError("a flaw")
+
+    monkeypatch.setattr(served.runner.app[SHORTCUT], "answer", fail)
+    client = await served.connect()
+    with capture_logs() as lines:
+        client.writer.write(advertisement(secret))
+        assert (await client.answer()).status == "HTTP/1.1 200 OK"
+    assert [line["event"] for line in lines if line["log_level"] == "error"] == ["shortcut_failed"]

@@ -16,6 +16,7 @@ from bench.soak.work import (
     check_clone,
     check_refs,
     must,
+    must_be_done,
     must_be_refused,
 )
 
@@ -77,7 +78,12 @@ class Cloner:
             url = self._site.url(kind.repository)
             before = self._site.refs(kind.repository)
             began = time.monotonic()
-            must(self._git, "clone", "--quiet", *kind.options, url, str(clone))
+            outcome = self._git.try_("clone", "--quiet", *kind.options, url, str(clone))
+            if "not our ref" in outcome.text and kind.repository == "pushed":
+                # Deleted between the list of refs and the question for it: HTTP keeps no state.
+                self._ledger.refused(kind.name, "branch deleted meanwhile")
+                return
+            must_be_done(outcome, "clone", *kind.options, url)
             seconds = time.monotonic() - began
             after = self._site.refs(kind.repository)
             check_clone(self._site, self._git, clone, kind.repository)

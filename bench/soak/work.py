@@ -17,7 +17,11 @@ _ROUNDS_IN_A_CLONE = 40
 
 def must(git: Git, *arguments: str, cwd: Path | None = None) -> str:
     """Run git; raise UnexpectedError with the cause and what it printed if it fails."""
-    outcome = git.try_(*arguments, cwd=cwd)
+    return must_be_done(git.try_(*arguments, cwd=cwd), *arguments)
+
+
+def must_be_done(outcome: Outcome, *arguments: str) -> str:
+    """Return what git printed; raise UnexpectedError if it failed."""
     if not outcome.ok:
         raise UnexpectedError(cause_of(outcome.text), f"git {' '.join(arguments)}:\n{outcome.text}")
     return outcome.text

@@ -14,6 +14,8 @@ from gitpat_proxy.config.model import Config
 
 _MOST_LARGE = 500
 """So many with objects, or with a file, which takes a descriptor each, are kept."""
+_LARGEST_IN_MEMORY = 2 * 1024 * 1024
+"""About refs: some 30,000 of them. What is longer stays in a file."""
 _BYTES_PER_FACT = 300
 """What each file that a short answer depends on takes, about: more than all else besides its bytes."""
 
@@ -161,6 +163,8 @@ class Answers:
         if not (is_good and self._known[name].fingerprint.is_current()):
             self._forget(name, question, production)
             return
+        if question.is_about_refs and output.size <= min(_LARGEST_IN_MEMORY, self._memory // 4):
+            output.take_into_memory()
         is_small = question.is_about_refs and output.is_in_memory
         facts = len(self._known[name].fingerprint.facts)
         taken = len(output.head) + _BYTES_PER_FACT * facts

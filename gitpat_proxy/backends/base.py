@@ -75,6 +75,9 @@ class FilePart:
 
 Piece: TypeAlias = bytes | FilePart
 
+LONGEST_PIECE = 64 * 1024
+"""So much, in bytes, is given to a connection at once: who does not take it costs no more."""
+
 
 def bytes_of(piece: Piece) -> bytes:
     """Return a piece's bytes, wherever they lie."""
@@ -91,7 +94,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class WholeAnswer:
-    """A short answer with status 200 that is there already.
+    """An answer with status 200 that is there already.
 
     `is_about_refs`: there are no objects in it.
     """

@@ -95,6 +95,15 @@ class Installation:
     configurations: tuple[str, ...]
 
 
+def configurations_of(root: Path, directory: str, installation: Installation) -> list[str]:
+    """Return the files that git reads the configuration of a Git directory below `root` from.
+
+    Those may take in others.
+    """
+    own = (f"{root}/{directory}/{name}" for name in _CONFIGURATIONS)
+    return [*own, *installation.configurations]
+
+
 def fingerprint_of(
     root: Path, directory: str, before: Sequence[str], installation: Installation
 ) -> Fingerprint:
@@ -103,23 +112,20 @@ def fingerprint_of(
     `before` are those that the same name would lead to first, if they were repositories. Raises
     UnknowableError where that does not tell all, OSError where it can't be looked at.
     """
-    repository = root / directory
+    repository = f"{root}/{directory}"
     taken_at = time.time_ns()
-    configurations = [
-        *(str(repository / name) for name in _CONFIGURATIONS),
-        *installation.configurations,
-    ]
+    configurations = configurations_of(root, directory, installation)
     there = [
         # Which folder a name leads to is seen in those above it: see `git_directory`.
         *(str(root / parent) for parent in Path(directory).parents),
-        *(str(repository / name) for name in (*_FOLDERS, *_FILES)),
-        *_refs(str(repository / "refs")),
+        *(f"{repository}/{name}" for name in (*_FOLDERS, *_FILES)),
+        *_refs(f"{repository}/refs"),
         *installation.programs,
     ]
     # The folders of these are not looked at: one of them, as /etc, may change all the time.
     perhaps = [*(str(root / name) for name in before), *installation.configurations]
     facts = [*filter(None, map(_facts_of, there)), *(_facts_of(p) or (p, 0, 0) for p in perhaps)]
-    if (repository / "HEAD").is_symlink() or (repository / "commondir").exists():
+    if Path(repository, "HEAD").is_symlink() or _is_there(f"{repository}/commondir"):
         raise UnknowableError
     _check_configurations(configurations)
     return Fingerprint(tuple(facts), taken_at)

@@ -1,15 +1,16 @@
-"""One `git http-backend`: started, fed, read, ended, with all that it started itself."""
+"""One git: started, fed, read, ended, with all that it started itself."""
 
 import asyncio
 import os
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import ExitStack, suppress
 
 import structlog
 
 from gitpat_proxy.backends.base import BodyCutError
+from gitpat_proxy.backends.command import Command
 from gitpat_proxy.backends.pipes import InputPipe, OutputPipe
 
 _TERMINATE_SECONDS = 2.0
@@ -21,7 +22,7 @@ _MOST_ERROR_LINES = 100
 class GitProcess:
     """A child in a process group of its own.
 
-    Why a group: it starts three more, and ending the first leaves the others running.
+    Why a group: it starts others, and ending the first leaves them running.
     """
 
     def __init__(self, child: "Child", pipes: "Pipes", request_id: str) -> None:
@@ -35,9 +36,7 @@ class GitProcess:
         """It has said something on standard error."""
 
     @classmethod
-    def start(
-        cls, program: str, environment: Mapping[str, str], request_id: str, patience: float
-    ) -> "GitProcess":
+    def start(cls, command: Command, request_id: str, patience: float) -> "GitProcess":
         """Start it; raise OSError if that can't be done.
 
         `patience`: so many seconds it may neither take nor give anything.
@@ -45,7 +44,7 @@ class GitProcess:
         pipes = Pipes()
         pipes.input.patience = pipes.output.patience = patience
         try:
-            child = Child(program, environment, pipes)
+            child = Child(command, pipes)
         except BaseException:
             pipes.close()
             raise
@@ -153,14 +152,14 @@ class Child:
     started is lost to it.
     """
 
-    def __init__(self, program: str, environment: Mapping[str, str], pipes: "Pipes") -> None:
+    def __init__(self, command: Command, pipes: "Pipes") -> None:
         self._process = subprocess.Popen(  # noqa: S603 - a program of git's, without a shell
-            [program],
+            command.arguments,
             stdin=pipes.input.childs_end,
             stdout=pipes.output.childs_end,
             stderr=pipes.errors.childs_end,
-            env=environment,
-            cwd="/",
+            env=command.environment,
+            cwd=command.folder,
             start_new_session=True,
         )
         try:

@@ -27,9 +27,17 @@ class HookWatch:
     """
 
     def __init__(
-        self, git: int, longest: float, request_id: str, clock: Callable[[], float] = time.monotonic
+        self,
+        git: int,
+        longest: float,
+        request_id: str,
+        *,
+        is_started_by_git: bool,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`git` is what receives the push, or what starts that one."""
         self._git = git
+        self._is_started_by_git = is_started_by_git
         self._longest = longest
         self._clock = clock
         self._log = structlog.get_logger().bind(request=request_id)
@@ -49,7 +57,7 @@ class HookWatch:
         """End what has gone on for too long; what does not obey is killed at the next look."""
         now = self._clock()
         is_late = now - self._began >= self._longest
-        for receiver in _children(self._git):
+        for receiver in _children(self._git) if self._is_started_by_git else {self._git}:
             if hooks := _children(receiver):
                 self._waiting_since = None
                 if is_late:

@@ -33,15 +33,20 @@ from gitpat_proxy.backends.cgi import (
     protocol_of,
     split_head,
 )
-from gitpat_proxy.backends.fingerprint import Installation, UnknowableError, fingerprint_of
+from gitpat_proxy.backends.command import Command, Programs, command_for, service_announcement
+from gitpat_proxy.backends.fingerprint import (
+    Installation,
+    UnknowableError,
+    configurations_of,
+    fingerprint_of,
+)
 from gitpat_proxy.backends.git_process import GitProcess
 from gitpat_proxy.backends.hooks import HookWatch
 from gitpat_proxy.backends.ref_problems import problem_of_folder
 from gitpat_proxy.config.model import Config
 from gitpat_proxy.git.body import whole_content
 from gitpat_proxy.git.fetch import asks_for_objects, asks_for_refs
-from gitpat_proxy.git.operation import Kind, Operation, Service, repository_name
-from gitpat_proxy.git.pktline import pkt_line
+from gitpat_proxy.git.operation import Kind, Service, repository_name
 
 _log = structlog.get_logger()
 
@@ -58,8 +63,9 @@ class HttpBackend:
         self._config = config
         self._mail_domain = urlsplit(config.public_url).hostname or "localhost"
         self._answers = answers
-        self._program = http_backend_program()
-        self._installation = installation(self._program)
+        program = http_backend_program()
+        self._programs = programs_of(program)
+        self._installation = installation(program)
         self._making: set[asyncio.Task[None]] = set()
 
     def at_hand(self, asked: Asked) -> WholeAnswer | None:
@@ -108,15 +114,16 @@ class HttpBackend:
         """Have git answer; what fails is told by `production`, as nobody waits for this task."""
         output = production.output
         try:
-            async with self._process(call, repository) as process:
-                headers, output.head = await _begun(process, call)
+            command = self._command(call, repository)
+            async with self._process(call, command) as process:
+                headers, output.head = await _begun(process, call, command)
                 production.begin(answer_headers(headers))
-                async with self._hooks_watched(process, call):
+                async with self._hooks_watched(process, call, command):
                     await output.fill(process)
                 code = await process.exit_code()
                 # Another failure git has told in a packet of its own, or the packets lack their end: the
                 # client notices, and a connection cut on top would only hide the reason.
-                output.end(AnswerCutError(_end(code)) if code < 0 else None)
+                output.end(AnswerCutError(_end(code, command)) if code < 0 else None)
                 if question:
                     await process.last_words()
                     # `transfer.advertiseSID`: for one client alone (gitprotocol-v2, "session-id").
@@ -133,22 +140,24 @@ class HttpBackend:
             if question:
                 self._answers.made(self._name(call), question, production)
 
+    def _command(self, call: Call, repository: str) -> Command:
+        root = str(self._root)
+        variables = environment(call, root, repository, self._mail_domain, inherited=os.environ)
+        configurations = configurations_of(self._root, repository, self._installation)
+        folder = str(self._root / repository)
+        return command_for(call, self._programs, folder, variables, configurations)
+
     @asynccontextmanager
-    async def _process(self, call: Call, repository: str) -> AsyncIterator[GitProcess]:
+    async def _process(self, call: Call, command: Command) -> AsyncIterator[GitProcess]:
         """Run git for a call; in the end nothing of it is left."""
-        variables = environment(
-            call, str(self._root), repository, self._mail_domain, inherited=os.environ
-        )
         try:
-            process = GitProcess.start(
-                self._program, variables, call.request_id, self._config.limits.first_byte_seconds
-            )
+            process = GitProcess.start(command, call.request_id, self._config.limits.first_byte_seconds)
         except OSError as error:
             raise RefusedError(
                 refuse(Code.UPSTREAM_FAILED, what=f"can't start git ({error.strerror})")
             ) from None
         try:
-            process.feed(call.body if call.whole_body is None else _given(call.whole_body))
+            process.feed(call.body if command.whole_body is None else _given(command.whole_body))
             yield process
         except RefusedError:
             await process.last_words()
@@ -162,12 +171,15 @@ class HttpBackend:
                 await asyncio.wait([ending])
 
     @asynccontextmanager
-    async def _hooks_watched(self, process: GitProcess, call: Call) -> AsyncIterator[None]:
+    async def _hooks_watched(
+        self, process: GitProcess, call: Call, command: Command
+    ) -> AsyncIterator[None]:
         if not _runs_hooks(call):
             yield
             return
         process.let_it_take_its_time()
-        watch = HookWatch(process.pid, self._config.limits.hook_seconds, call.request_id)
+        longest = self._config.limits.hook_seconds
+        watch = HookWatch(process.pid, longest, call.request_id, is_started_by_git=command.is_cgi)
         watching = asyncio.create_task(watch.run())
         try:
             yield
@@ -242,6 +254,12 @@ def installation(program: str) -> Installation:
     )
     configuration = asked.stdout.strip() or "/etc/gitconfig"
     return Installation((program, str(Path(program).with_name("git"))), (configuration,))
+
+
+def programs_of(http_backend: str) -> Programs:
+    """Return the programs that lie in the same folder as git's CGI program."""
+    git = Path(http_backend).with_name("git")
+    return Programs(http_backend, str(git) if git.exists() else None)
 
 
 def question_of(asked: Asked) -> Question | None:
@@ -319,10 +337,10 @@ def _belongs_to_repository(directory: Path) -> bool:
 
 def _is_git_directory(directory: Path, root: Path) -> bool:
     """Tell whether it is one, of which no link leads out of `root`; a `.git` file is none."""
-    return _looks_like_git_directory(directory) and all(
-        part.resolve().is_relative_to(root)
-        for part in (directory, directory / "objects", directory / "refs")
-    )
+    if not _looks_like_git_directory(directory) or not directory.resolve().is_relative_to(root):
+        return False
+    parts = (directory / "objects", directory / "refs")
+    return all(not part.is_symlink() or part.resolve().is_relative_to(root) for part in parts)
 
 
 def _looks_like_git_directory(directory: Path) -> bool:
@@ -380,42 +398,44 @@ def symbolic_refs(repository: Path) -> Callable[[bytes], bool]:
     return is_symbolic
 
 
-async def _begun(process: GitProcess, call: Call) -> tuple[dict[str, str], bytes]:
+async def _begun(process: GitProcess, call: Call, command: Command) -> tuple[dict[str, str], bytes]:
     """Return the answer's headers and its first bytes; as long as these wait, git can fail in words.
 
     http-backend prints its head before it starts the git that does the work; but for a push, whose
     hooks take the time that they need, that one is waited for too.
     """
     try:
-        status, headers, rest = await _read_head(process)
-        if status != 200:
-            raise RefusedError(_refusal_of(status, call))
+        if command.is_cgi:
+            status, headers, rest = await _read_head(process)
+            if status != 200:
+                raise RefusedError(_refusal_of(status, call))
+        else:
+            headers, rest = {"Content-Type": str(call.operation.answer_type)}, command.beginning
         if await process.fed() and not _runs_hooks(call):
-            rest = await _first_bytes(process, call.operation, rest)
+            rest = await _first_bytes(process, call, command, rest)
     except TimeoutError:
         raise RefusedError(refuse(Code.UPSTREAM_TIMEOUT)) from None
     return headers, rest
 
 
-async def _first_bytes(process: GitProcess, operation: Operation, rest: bytes) -> bytes:
-    """Read on until there is more than http-backend's own beginning of an advertisement."""
-    own = b""
-    if operation.kind is Kind.ADVERTISEMENT:
-        own = pkt_line(f"# service={operation.service}\n".encode()) + b"0000"
-    while own.startswith(rest):
+async def _first_bytes(process: GitProcess, call: Call, command: Command, rest: bytes) -> bytes:
+    """Read on until there is more than the announcement before an advertisement."""
+    is_advertisement = call.operation.kind is Kind.ADVERTISEMENT
+    announcement = service_announcement(call.operation) if is_advertisement else b""
+    while announcement.startswith(rest):
         chunk = await process.read()
         if not chunk:
             if code := await process.exit_code():
-                raise RefusedError(refuse(Code.UPSTREAM_FAILED, what=f"failed: {_end(code)}"))
+                raise RefusedError(refuse(Code.UPSTREAM_FAILED, what=f"failed: {_end(code, command)}"))
             break
         rest += chunk
     return rest
 
 
-def _end(code: int) -> str:
-    """Return in words how git http-backend ended."""
+def _end(code: int, command: Command) -> str:
+    """Return in words how git ended."""
     if code < 0:
-        return f"git http-backend was ended by signal {-code}"
+        return f"{'git http-backend' if command.is_cgi else 'git'} was ended by signal {-code}"
     return "git gave no answer"
 
 

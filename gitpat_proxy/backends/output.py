@@ -1,6 +1,7 @@
 """What git answers, taken off its hands as it comes, for as many clients as want it."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from typing import BinaryIO, Protocol
@@ -41,6 +42,8 @@ class Output:
         self._spool = spool
         self._file: BinaryIO | None = None
         self._in_file = 0
+        self._taken = 0
+        """What it has of the spool's space."""
         self._piece = b""
         self._passed_on = 0
         """So much found no room in the file; `_piece` is the last of it."""
@@ -64,7 +67,12 @@ class Output:
     @property
     def is_in_memory(self) -> bool:
         """Tell whether `head` is all there is so far."""
-        return self._file is None
+        return self._in_file == 0
+
+    @property
+    def size(self) -> int:
+        """How much there is so far, in bytes."""
+        return len(self.head) + self._in_file + self._passed_on
 
     @property
     def has_readers(self) -> bool:
@@ -112,6 +120,8 @@ class Output:
             yield self._pieces(reader)
         finally:
             del self._positions[reader]
+            if self.is_whole and self.is_in_memory and not self._positions:
+                self.close()
             self._change()
 
     async def _pieces(self, reader: object) -> AsyncIterator[Piece]:
@@ -129,13 +139,21 @@ class Output:
             else:
                 return
 
+    def take_into_memory(self) -> None:
+        """Have all of it in `head`; it must be whole. The file goes with those who read it now."""
+        if self._file:
+            self.head += os.pread(self._file.fileno(), self._in_file, 0)
+            self._in_file = 0
+        if not self.has_readers:
+            self.close()
+
     def close(self) -> None:
         """Leave no file; may be called again."""
         if self._file:
             self._file.close()
             self._file = None
-        self._spool.give_back(self._in_file)
-        self._in_file = 0
+        self._spool.give_back(self._taken)
+        self._taken = self._in_file = 0
 
     async def _fill_file(self, source: Source) -> bool:
         """Fill the file; return whether that is all, else it takes no more."""
@@ -150,6 +168,7 @@ class Output:
                 if not moved:
                     return True
                 self._in_file += moved
+                self._taken += moved
                 self._change()
         except TimeoutError:
             raise
@@ -163,23 +182,19 @@ class Output:
             self._piece = chunk
             self._passed_on += len(chunk)
             self._change()
-            while min(self._positions.values(), default=self._size) < self._size:
+            while min(self._positions.values(), default=self.size) < self.size:
                 await self._changed.wait()
-
-    @property
-    def _size(self) -> int:
-        return len(self.head) + self._in_file + self._passed_on
 
     def _piece_at(self, position: int) -> Piece | None:
         if position < len(self.head):
-            return self.head[position:]
+            return self.head[position : position + _HEAD_BYTES]
         in_file = position - len(self.head)
         if self._file and in_file < self._in_file:
             # The first is short: who observes what passes by sees enough in it.
             most = _HEAD_BYTES if in_file == 0 else _LARGEST_PART
             return FilePart(self._file.fileno(), in_file, min(most, self._in_file - in_file))
-        if position < self._size:
-            return self._piece[len(self._piece) - (self._size - position) :]
+        if position < self.size:
+            return self._piece[len(self._piece) - (self.size - position) :]
         return None
 
     def _change(self) -> None:

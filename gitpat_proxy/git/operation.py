@@ -180,3 +180,10 @@ def _requested_service(raw_query: str) -> Service | None:
     if len(names) > 1 or names[0] not in set(Service):
         raise NotGitError
     return Service(names[0])
+
+
+def protocol_version(git_protocol: str) -> int:
+    """Return what the client asks for (gitprotocol-v2, "HTTP Transport"); 0 if it does not say."""
+    words = git_protocol.split(":")
+    versions = [word[-1] for word in words if word in {"version=1", "version=2"}]
+    return max(map(int, versions), default=0)

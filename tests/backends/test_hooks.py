@@ -86,5 +86,5 @@ async def test_what_git_had_done_before_stays_done(repository: Path) -> None:
 
 def test_where_nothing_runs_nothing_is_ended() -> None:
     with capture_logs() as lines:
-        HookWatch(2**22 + 1, 0, "r1").look()
+        HookWatch(2**22 + 1, 0, "r1", is_started_by_git=True).look()
     assert lines == []

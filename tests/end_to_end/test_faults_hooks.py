@@ -160,7 +160,7 @@ def test_a_process_that_has_let_go_of_the_hooks_output_lives_on(tmp_path: Path) 
         served = Served(proxy)
         served.hook("post-receive", "sleep 1001 >/dev/null 2>&1 &")
         assert served.try_push().ok
-        assert not proxy.open_pipes_and_sockets()
+        wait_until(lambda: not proxy.open_pipes_and_sockets(), what="closed pipes and connections")
         began = served.git.home / "began"
         served.hook("post-receive", "sleep 1002 &", f"touch '{began}'")
         push = served.start_push("at-the-end")

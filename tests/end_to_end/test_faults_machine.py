@@ -81,10 +81,14 @@ def test_out_of_processes_for_what_git_starts(served: Served) -> None:
         skip("only root can give the proxy a user of its own, whose processes can be counted")
     threads = psutil.Process(served.proxy.pid).num_threads()
     with limited(served.proxy.pid, "nproc", threads + 1):
+        assert not served.git.try_("clone", served.url, "clone").ok
+    assert any("unable to fork git-pack-objects" in text for text in served.said())
+    # What http-backend has to start for it, too.
+    served.git("config", "--file", "config", "http.uploadpack", "true", cwd=served.repository)
+    with limited(served.proxy.pid, "nproc", threads + 1):
         outcome = served.git.try_("ls-remote", served.url)
     assert "The Git server behind this proxy failed: git gave no answer" in outcome.text
     assert served.refused("upstream_failed") == [502]
-    assert any("cannot fork()" in text for text in served.said())
     served.assert_recovered()
 
 

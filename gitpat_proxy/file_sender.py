@@ -7,7 +7,7 @@ from aiohttp import hdrs, web
 
 from gitpat_proxy.backends.base import FilePart
 
-_MOST_AT_ONCE = 256 * 1024
+_MOST_AT_ONCE = 512 * 1024
 """What is not in the page cache any more is waited for here, on the event loop."""
 
 

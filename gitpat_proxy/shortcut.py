@@ -20,8 +20,9 @@ from gitpat_proxy.access.refusal import Refusal, RefusedError
 from gitpat_proxy.access.representation import ending_text
 from gitpat_proxy.backends.base import Asked, WholeAnswer
 from gitpat_proxy.gate import GateParts
-from gitpat_proxy.git.body import GZIP
+from gitpat_proxy.git.fetch import asks_for_refs
 from gitpat_proxy.git.operation import (
+    Kind,
     MethodNotAllowedError,
     NotGitError,
     Operation,
@@ -71,8 +72,10 @@ class Shortcut:
         exchange = _ShortExchange(request, self._address(request, peer))
         try:
             operation = operation_of(request.method, request.path, request.query)
-            # Of a push nothing is kept, and what is no body of git's the gate refuses.
+            # Of a push nothing is kept, a pack takes time, and what is no body of git's is refused.
             if operation.service is not Service.UPLOAD_PACK or not _is_of_git(operation, request):
+                return None
+            if operation.kind is Kind.RPC and not asks_for_refs(request.body):
                 return None
             token, account = self._parts.authentication.token_at_once(
                 _values(request, "authorization"), exchange.address
@@ -95,8 +98,7 @@ class Shortcut:
             return None
         route, path = found
         asked = Asked(attempt.operation, path, request.headers, request.body)
-        whole = route.backend.at_hand(asked)
-        return whole if whole and whole.is_about_refs else None
+        return route.backend.at_hand(asked)
 
     def _address(self, request: PlainRequest, peer: str | None) -> Address | None:
         forwarded = _values(request, "x-forwarded-for")
@@ -145,9 +147,8 @@ class _ShortExchange:
 
 
 def _is_of_git(operation: Operation, request: PlainRequest) -> bool:
-    encoding = request.headers.get("content-encoding")
     has_type = request.headers.get("content-type") == operation.request_type
-    return has_type and (encoding is None or encoding in GZIP)
+    return has_type and "content-encoding" not in request.headers
 
 
 def _values(request: PlainRequest, name: str) -> tuple[str, ...]:

@@ -94,14 +94,10 @@ class Answer:
 
 @dataclass(frozen=True)
 class WholeAnswer:
-    """An answer with status 200 that is there already.
-
-    `is_about_refs`: there are no objects in it.
-    """
+    """An answer with status 200 that is there already."""
 
     headers: Mapping[str, str]
     body: bytes
-    is_about_refs: bool
 
 
 @dataclass(frozen=True)

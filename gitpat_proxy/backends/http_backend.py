@@ -74,7 +74,7 @@ class HttpBackend:
         production = question and self._answers.find(self._name(asked), question)
         if not (question and production and production.is_good and production.output.is_in_memory):
             return None
-        return WholeAnswer(production.headers, production.output.head, question.is_about_refs)
+        return WholeAnswer(production.headers, production.output.head)
 
     @asynccontextmanager
     async def serve(self, call: Call, on_taken: Callable[[], None]) -> AsyncIterator[Answer]:

@@ -13,7 +13,7 @@ from gitpat_proxy.backends.spool import Spool
 
 _HEAD_BYTES = 64 * 1024
 """So much of an answer is held in memory: most are shorter, and cost no file."""
-_LARGEST_PART = 1024 * 1024
+_LARGEST_PART = 2 * 1024 * 1024
 
 _log = structlog.get_logger()
 

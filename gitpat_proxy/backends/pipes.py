@@ -8,16 +8,18 @@ import asyncio
 import fcntl
 import os
 import termios
+import time
 from array import array
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from typing import Self, TypeVar
 
 _READ_SIZE = 64 * 1024
 _BULK_BYTES = 1024 * 1024
 """After so much a transfer is a long one: its pipe gets this size, and a millisecond does not matter."""
-_FILLING_SECONDS = 0.001
+_FILLING_SECONDS = 0.002
+_MOVING_SECONDS = 0.02
+"""So long a thread moves on with a long transfer, rather than to be called for each piece."""
 
 Result = TypeVar("Result")
 
@@ -94,6 +96,34 @@ async def _in_thread(function: Callable[..., Result], *arguments: object) -> Res
             await asyncio.wait([running])
 
 
+def _splice(end: int, descriptor: int, offset: int, most: int, seconds: float) -> int:
+    """Put what comes in that time into a file; return how many bytes, 0 at the end of the pipe.
+
+    Raises BlockingIOError if nothing came, OSError where the file takes none; nothing is lost then.
+    """
+    deadline = time.monotonic() + seconds
+    moved = 0
+    while moved < most:
+        try:
+            flags = os.SPLICE_F_NONBLOCK
+            piece = os.splice(end, descriptor, most - moved, offset_dst=offset + moved, flags=flags)
+        except BlockingIOError:
+            if time.monotonic() < deadline:
+                time.sleep(_FILLING_SECONDS)
+                continue
+            if moved:
+                break
+            raise
+        except OSError:
+            if moved:
+                break
+            raise
+        if not piece:
+            break
+        moved += piece
+    return moved
+
+
 class OutputPipe(Pipe):
     """What a child writes.
 
@@ -125,18 +155,11 @@ class OutputPipe(Pipe):
         Raises TimeoutError, and OSError where the file takes none.
         """
         while self._end is not None:
-            # A thread that finds little costs as much as one that finds much.
             if not _waiting_in(self._end):
                 await self._until_filled(self._end)
-            elif self._is_bulk and _waiting_in(self._end) < _BULK_BYTES // 2:
-                await asyncio.sleep(_FILLING_SECONDS)
+            seconds = _MOVING_SECONDS if self._is_bulk else 0.0
             try:
-                moved = await _in_thread(
-                    partial(os.splice, flags=os.SPLICE_F_NONBLOCK, offset_dst=offset),
-                    self._end,
-                    descriptor,
-                    most,
-                )
+                moved = await _in_thread(_splice, self._end, descriptor, offset, most, seconds)
             except BlockingIOError:
                 continue
             self._count(moved, self._end)

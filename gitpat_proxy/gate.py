@@ -20,7 +20,6 @@ from gitpat_proxy.admission import Admission
 from gitpat_proxy.authentication import Authentication
 from gitpat_proxy.backends.base import (
     FORWARDED_REQUEST_HEADERS,
-    LONGEST_PIECE,
     Backend,
     Call,
     content_type_of,
@@ -142,8 +141,7 @@ class Gate:
                 if operation.kind is Kind.RPC:
                     await exchange.receive_beginning()
                 async with self._uses.counted(exchange) as use:
-                    whole = None if use else backend.at_hand(_call(request, exchange, path))
-                    if whole and len(whole.body) <= LONGEST_PIECE:
+                    if not use and (whole := backend.at_hand(_call(request, exchange, path))):
                         return await exchange.give(whole)
                     async with self._admission.place(exchange.token.id, address) as place:
                         await exchange.receive_commands()

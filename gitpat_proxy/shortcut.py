@@ -8,7 +8,6 @@ steps are the gate's, by the same functions and in the same order.
 import secrets
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from http import HTTPStatus
 
 from aiohttp.helpers import rfc822_formatted_time
@@ -42,14 +41,6 @@ from gitpat_proxy.store.direct import NotAtOnceError
 from gitpat_proxy.store.errors import DatabaseError
 
 
-@dataclass(frozen=True)
-class Reply:
-    """A whole answer: `body` may be long, and is shared with others who are given the same."""
-
-    head: bytes
-    body: bytes
-
-
 class Shortcut:
     """Answers at once, or not at all."""
 
@@ -63,11 +54,10 @@ class Shortcut:
         longest = min(limits.request_line_bytes, limits.header_bytes)
         return plain_request(data, longest_head=longest, most_headers=limits.headers)
 
-    def answer(self, request: PlainRequest, peer: str | None, longest: int) -> Reply | None:
+    def answer(self, request: PlainRequest, peer: str | None) -> bytes | None:
         """Return all of the answer, None where the gate has to be asked.
 
-        `peer` is the connection's other end, None for a Unix socket; `longest` is how long the body may
-        be, in bytes.
+        `peer` is the connection's other end, None for a Unix socket.
         """
         exchange = _ShortExchange(request, self._address(request, peer))
         try:
@@ -86,7 +76,7 @@ class Shortcut:
             return None
         attempt = self._parts.attempt(operation, token, account, exchange.address)
         whole = self._at_hand(attempt, request)
-        if whole is None or len(whole.body) > longest:
+        if whole is None:
             return None
         self._parts.recorder.use(token.id, attempt.now, address_text(exchange.address))
         return exchange.give(operation, token, whole, ending_text(token, attempt.now))
@@ -114,14 +104,14 @@ class _ShortExchange:
         self._request_id = secrets.token_hex(6)
         self._began = time.monotonic()
 
-    def refuse(self, operation: Operation, refusal: Refusal, public_url: str) -> Reply:
+    def refuse(self, operation: Operation, refusal: Refusal, public_url: str) -> bytes:
         headers = own_headers(self._request_id, None) | refusal_headers(refusal)
         headers["Content-Type"] = "text/plain; charset=utf-8"
         body = refusal_text(refusal, self._request_id, public_url).encode()
         self._log(operation, None, refusal, len(body))
         return _answer(refusal.status, headers, body)
 
-    def give(self, operation: Operation, token: Token, whole: WholeAnswer, ends: str | None) -> Reply:
+    def give(self, operation: Operation, token: Token, whole: WholeAnswer, ends: str | None) -> bytes:
         self._log(operation, token, None, len(whole.body))
         return _answer(200, {**whole.headers, **own_headers(self._request_id, ends)}, whole.body)
 
@@ -156,10 +146,9 @@ def _values(request: PlainRequest, name: str) -> tuple[str, ...]:
     return () if value is None else (value,)
 
 
-def _answer(status: int, headers: Mapping[str, str], body: bytes) -> Reply:
+def _answer(status: int, headers: Mapping[str, str], body: bytes) -> bytes:
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    head = (
+    return (
         f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n{lines}Content-Length: {len(body)}\r\n"
         f"Date: {rfc822_formatted_time()}\r\nServer: gitpat-proxy\r\n\r\n"
-    )
-    return Reply(head.encode(), body)
+    ).encode() + body

@@ -14,8 +14,8 @@ from gitpat_proxy.config.model import Config
 
 _MOST_LARGE = 500
 """So many with objects, or with a file, which takes a descriptor each, are kept."""
-_LARGEST_IN_MEMORY = 2 * 1024 * 1024
-"""About refs: some 30,000 of them. What is longer stays in a file."""
+_MEMORY_FOR_REFS = 256 * 1024
+"""So much of a list of refs, some 4,000 of them, is held in memory, and sent at once."""
 _BYTES_PER_FACT = 300
 """What each file that a short answer depends on takes, about: more than all else besides its bytes."""
 
@@ -38,9 +38,9 @@ class Question:
 class Production:
     """An answer that is made, whoever asked for it first. It ends with its last user, unless kept."""
 
-    def __init__(self, spool: Spool) -> None:
+    def __init__(self, spool: Spool, *, is_about_refs: bool = False) -> None:
         self.headers: Mapping[str, str] = {}
-        self.output = Output(spool)
+        self.output = Output(spool, _MEMORY_FOR_REFS) if is_about_refs else Output(spool)
         self.is_good = False
         """It is whole, and git had nothing to complain of."""
         self.is_kept = False
@@ -163,8 +163,6 @@ class Answers:
         if not (is_good and self._known[name].fingerprint.is_current()):
             self._forget(name, question, production)
             return
-        if question.is_about_refs and output.size <= min(_LARGEST_IN_MEMORY, self._memory // 4):
-            output.take_into_memory()
         is_small = question.is_about_refs and output.is_in_memory
         facts = len(self._known[name].fingerprint.facts)
         taken = len(output.head) + _BYTES_PER_FACT * facts

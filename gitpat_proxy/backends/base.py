@@ -75,9 +75,6 @@ class FilePart:
 
 Piece: TypeAlias = bytes | FilePart
 
-LONGEST_PIECE = 64 * 1024
-"""So much, in bytes, is given to a connection at once: who does not take it costs no more."""
-
 
 def bytes_of(piece: Piece) -> bytes:
     """Return a piece's bytes, wherever they lie."""
@@ -94,7 +91,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class WholeAnswer:
-    """An answer with status 200 that is there already."""
+    """A short answer with status 200 that is there already."""
 
     headers: Mapping[str, str]
     body: bytes

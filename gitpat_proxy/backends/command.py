@@ -5,6 +5,7 @@ which costs two processes instead of one. Where that is all it would do, it is l
 docs/decisions/0024.
 """
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -56,18 +57,19 @@ def command_for(
     its configuration from.
     """
     operation, content = call.operation, _content(call)
-    if programs.git is None or not _is_left_to_the_service(call, content, configurations):
+    is_left = _is_left_to_the_service(call, content) and _has_no_say(folder, configurations)
+    if programs.git is None or not is_left:
         return Command((programs.http_backend,), "/", variables, True, call.whole_body)
-    name = str(operation.service).removeprefix("git-")
+    arguments = [programs.git, str(operation.service).removeprefix("git-"), "--stateless-rpc"]
+    beginning = b""
+    if operation.kind is Kind.ADVERTISEMENT:
+        # As http-backend says before git 2.34; later ones take it for "--http-backend-info-refs".
+        arguments.append("--advertise-refs")
+        if protocol_version(protocol_of(call.headers)) < 2:
+            beginning = service_announcement(operation)
     # As http-backend leaves it to the service, and so to hooks.
     variables = {**variables, "GIT_DIR": "."}
-    if operation.kind is Kind.RPC:
-        arguments = programs.git, name, "--stateless-rpc", "."
-        return Command(arguments, folder, variables, False, content)
-    arguments = programs.git, name, "--advertise-refs", "."
-    is_old = protocol_version(protocol_of(call.headers)) < 2
-    beginning = service_announcement(operation) if is_old else b""
-    return Command(arguments, folder, variables, False, content, beginning)
+    return Command((*arguments, "."), folder, variables, False, content, beginning)
 
 
 def service_announcement(operation: Operation) -> bytes:
@@ -81,16 +83,32 @@ def _content(call: Call) -> bytes | None:
     return whole_content(call.whole_body, call.headers.get("content-encoding", ""))
 
 
-def _is_left_to_the_service(call: Call, content: bytes | None, configurations: Iterable[str]) -> bool:
+def _is_left_to_the_service(call: Call, content: bytes | None) -> bool:
     """Tell whether http-backend would do nothing but start the service, with what it reads."""
     operation = call.operation
     if operation.service not in _SERVICES or operation.method == "HEAD":
         return False
-    # It inflates bodies as they come, and holds those of upload-pack up to a limit.
-    is_as_sent = call.is_push and "content-encoding" not in call.headers
-    if content is None and not is_as_sent:
+    if call.is_push:
+        return "content-encoding" not in call.headers
+    # It inflates those bodies, and holds them up to a limit of its own.
+    return content is not None
+
+
+def _has_no_say(folder: str, configurations: Iterable[str]) -> bool:
+    """Tell whether http-backend would find nothing in the repository to refuse a request for.
+
+    It serves none of another owner, which upload-pack may not look at (git 2.48), and it reads another
+    configuration where there is a `commondir`.
+    """
+    try:
+        is_own = os.stat(folder).st_uid == os.geteuid()  # noqa: PTH116 - half the time of Path's
+        return (
+            is_own
+            and not Path(folder, "commondir").exists()
+            and not any(map(_concerns_http_backend, configurations))
+        )
+    except OSError:
         return False
-    return not any(map(_concerns_http_backend, configurations))
 
 
 def _concerns_http_backend(configuration: str) -> bool:
@@ -98,5 +116,3 @@ def _concerns_http_backend(configuration: str) -> bool:
         return bool(_SECTIONS.search(Path(configuration).read_bytes()))
     except (FileNotFoundError, NotADirectoryError):
         return False
-    except OSError:
-        return True

@@ -92,7 +92,8 @@ class HttpBackend:
         repository = git_directory(self._root, call.path)
         if repository is None:
             raise RefusedError(refuse(Code.REPOSITORY_NOT_FOUND, repository=call.operation.repository))
-        production = Production(self._answers.spool)
+        is_about_refs = question is not None and question.is_about_refs
+        production = Production(self._answers.spool, is_about_refs=is_about_refs)
         if question and self._answers.keeps(question):
             with suppress(UnknowableError, OSError):
                 candidates = candidates_of(call.path)
@@ -336,8 +337,13 @@ def _belongs_to_repository(directory: Path) -> bool:
 
 
 def _is_git_directory(directory: Path, root: Path) -> bool:
-    """Tell whether it is one, of which no link leads out of `root`; a `.git` file is none."""
-    if not _looks_like_git_directory(directory) or not directory.resolve().is_relative_to(root):
+    """Tell whether it is one, of which no link leads out of `root`; a `.git` file is none.
+
+    Nor is what has a `.git` inside: that is the one that git would take, whatever it is.
+    """
+    if not _looks_like_git_directory(directory) or (directory / ".git").exists():
+        return False
+    if not directory.resolve().is_relative_to(root):
         return False
     parts = (directory / "objects", directory / "refs")
     return all(not part.is_symlink() or part.resolve().is_relative_to(root) for part in parts)

@@ -1,7 +1,6 @@
 """What git answers, taken off its hands as it comes, for as many clients as want it."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from typing import BinaryIO, Protocol
@@ -11,8 +10,7 @@ import structlog
 from gitpat_proxy.backends.base import AnswerCutError, FilePart, Piece
 from gitpat_proxy.backends.spool import Spool
 
-_HEAD_BYTES = 64 * 1024
-"""So much of an answer is held in memory: most are shorter, and cost no file."""
+_PIECE_BYTES = 64 * 1024
 _LARGEST_PART = 2 * 1024 * 1024
 
 _log = structlog.get_logger()
@@ -37,13 +35,13 @@ class Output:
     So a slow client holds no git up. Where the file can't grow any more, git waits for the slowest.
     """
 
-    def __init__(self, spool: Spool) -> None:
+    def __init__(self, spool: Spool, most_in_memory: int = _PIECE_BYTES) -> None:
+        """`most_in_memory`: so many bytes are held there. Most answers are shorter, and cost no file."""
         self.head = b""
+        self._most_in_memory = most_in_memory
         self._spool = spool
         self._file: BinaryIO | None = None
         self._in_file = 0
-        self._taken = 0
-        """What it has of the spool's space."""
         self._piece = b""
         self._passed_on = 0
         """So much found no room in the file; `_piece` is the last of it."""
@@ -67,12 +65,7 @@ class Output:
     @property
     def is_in_memory(self) -> bool:
         """Tell whether `head` is all there is so far."""
-        return self._in_file == 0
-
-    @property
-    def size(self) -> int:
-        """How much there is so far, in bytes."""
-        return len(self.head) + self._in_file + self._passed_on
+        return self._file is None
 
     @property
     def has_readers(self) -> bool:
@@ -87,8 +80,8 @@ class Output:
 
     async def fill(self, source: Source) -> None:
         """Take all that there is; raises TimeoutError."""
-        while len(self.head) < _HEAD_BYTES:
-            chunk = await source.read(_HEAD_BYTES - len(self.head))
+        while (room := self._most_in_memory - len(self.head)) > 0:
+            chunk = await source.read(min(room, _PIECE_BYTES))
             if not chunk:
                 break
             self.head += chunk
@@ -120,8 +113,6 @@ class Output:
             yield self._pieces(reader)
         finally:
             del self._positions[reader]
-            if self.is_whole and self.is_in_memory and not self._positions:
-                self.close()
             self._change()
 
     async def _pieces(self, reader: object) -> AsyncIterator[Piece]:
@@ -139,21 +130,13 @@ class Output:
             else:
                 return
 
-    def take_into_memory(self) -> None:
-        """Have all of it in `head`; it must be whole. The file goes with those who read it now."""
-        if self._file:
-            self.head += os.pread(self._file.fileno(), self._in_file, 0)
-            self._in_file = 0
-        if not self.has_readers:
-            self.close()
-
     def close(self) -> None:
         """Leave no file; may be called again."""
         if self._file:
             self._file.close()
             self._file = None
-        self._spool.give_back(self._taken)
-        self._taken = self._in_file = 0
+        self._spool.give_back(self._in_file)
+        self._in_file = 0
 
     async def _fill_file(self, source: Source) -> bool:
         """Fill the file; return whether that is all, else it takes no more."""
@@ -168,7 +151,6 @@ class Output:
                 if not moved:
                     return True
                 self._in_file += moved
-                self._taken += moved
                 self._change()
         except TimeoutError:
             raise
@@ -178,23 +160,27 @@ class Output:
 
     async def _pass_on(self, source: Source) -> None:
         """Let each piece be taken by all before the next comes."""
-        while chunk := await source.read(_HEAD_BYTES):
+        while chunk := await source.read(_PIECE_BYTES):
             self._piece = chunk
             self._passed_on += len(chunk)
             self._change()
-            while min(self._positions.values(), default=self.size) < self.size:
+            while min(self._positions.values(), default=self._size) < self._size:
                 await self._changed.wait()
+
+    @property
+    def _size(self) -> int:
+        return len(self.head) + self._in_file + self._passed_on
 
     def _piece_at(self, position: int) -> Piece | None:
         if position < len(self.head):
-            return self.head[position : position + _HEAD_BYTES]
+            return self.head[position : position + _PIECE_BYTES]
         in_file = position - len(self.head)
         if self._file and in_file < self._in_file:
             # The first is short: who observes what passes by sees enough in it.
-            most = _HEAD_BYTES if in_file == 0 else _LARGEST_PART
+            most = _PIECE_BYTES if in_file == 0 else _LARGEST_PART
             return FilePart(self._file.fileno(), in_file, min(most, self._in_file - in_file))
-        if position < self.size:
-            return self._piece[len(self._piece) - (self.size - position) :]
+        if position < self._size:
+            return self._piece[len(self._piece) - (self._size - position) :]
         return None
 
     def _change(self) -> None:

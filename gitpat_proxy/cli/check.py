@@ -25,7 +25,7 @@ from gitpat_proxy.services.passwords import Passwords
 from gitpat_proxy.store.database import Database, check_revision
 from gitpat_proxy.store.errors import DatabaseError
 
-_OLDEST_GIT = (2, 30)
+_OLDEST_GIT = (2, 31)
 
 
 def check(context: typer.Context, as_json: Json = False) -> None:

@@ -1,5 +1,6 @@
 """How git is called: wherever the service is started without http-backend, it answers the same bytes."""
 
+import gzip
 import os
 import shutil
 import subprocess
@@ -197,16 +198,7 @@ def with_a_work_tree(folder: Path) -> Path:
     return folder / "app" / ".git"
 
 
-def holding_another(folder: Path) -> Path:
-    """git takes the inner one for the repository, whoever calls it."""
-    path = make_repository(folder / "app.git")
-    make_repository(path / ".git", commits=1)
-    return path
-
-
-@pytest.mark.parametrize(
-    "make", [empty, sha256, detached, with_alternate, with_a_work_tree, holding_another]
-)
+@pytest.mark.parametrize("make", [empty, sha256, detached, with_alternate, with_a_work_tree])
 def test_every_kind_of_repository(tmp_path: Path, make: Callable[[Path], Path]) -> None:
     repository = make(tmp_path)
     for protocol in PROTOCOLS:
@@ -283,11 +275,26 @@ def test_a_configuration_that_cant_be_read_is_left_to_http_backend(repository: P
     assert command(repository, call(UPLOAD)).is_cgi
 
 
+def test_a_repository_whose_configuration_lies_elsewhere_is_left_to_http_backend(
+    repository: Path,
+) -> None:
+    (repository / "commondir").write_text("../other.git\n")
+    assert command(repository, call(UPLOAD)).is_cgi
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a repository to somebody else")
+def test_a_repository_of_somebody_else_is_left_to_http_backend(repository: Path) -> None:
+    os.chown(repository, 12345, 12345)
+    assert command(repository, call(UPLOAD)).is_cgi
+
+
 def test_what_else_http_backend_does_is_left_to_it(repository: Path) -> None:
     body = ls_refs().body
     assert command(repository, call(UPLOAD, body, is_whole=False)).is_cgi
     assert not command(repository, call(RECEIVE, b"x", is_whole=False)).is_cgi
     for encoding in GZIP:
-        assert command(repository, call(RECEIVE, b"x", encoding=encoding)).is_cgi
+        assert command(repository, call(RECEIVE, gzip.compress(b"0000"), encoding=encoding)).is_cgi
+        inflated = command(repository, call(UPLOAD, gzip.compress(body), encoding=encoding))
+        assert (inflated.is_cgi, inflated.whole_body) == (False, body)
         assert command(repository, call(UPLOAD, b"no gzip", encoding=encoding)).is_cgi
     assert command(repository, call("git-upload-archive", b"0000")).is_cgi

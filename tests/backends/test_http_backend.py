@@ -170,6 +170,16 @@ def test_what_git_makes_is_found(tmp_path: Path) -> None:
     assert git_directory(tmp_path / "root", ("work",)) == "work/.git"
 
 
+def test_what_has_another_inside_is_not_the_one_that_git_would_take(tmp_path: Path) -> None:
+    """Whoever may push to the work tree's branch could make the outer one, with a configuration."""
+    work = make_repository(tmp_path / "root" / "work" / ".git")
+    make_repository(tmp_path / "root" / "work", commits=0)
+    assert git_directory(tmp_path / "root", ("work",)) == "work/.git"
+    bare = make_repository(tmp_path / "root" / "app.git")
+    (bare / ".git").write_text(f"gitdir: {work}\n")
+    assert git_directory(tmp_path / "root", ("app",)) is None
+
+
 @pytest.mark.parametrize("inside", [".", ".git"])
 async def test_check_tells_a_repository_from_a_folder_of_them(tmp_path: Path, inside: str) -> None:
     bare(tmp_path / "app" / inside)

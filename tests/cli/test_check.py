@@ -91,7 +91,7 @@ def test_an_installation_that_works(proxy: Proxy, certificates: Path, upstream: 
     first = ["configuration", "git", "database", listen]
     assert list(said) == [*first, certificate, "spool /var/tmp", "route /", "route /other"]
     assert said["configuration"][1] == str(proxy.config_file)
-    assert "(at least 2.30), /" in said["git"][1]
+    assert "(at least 2.31), /" in said["git"][1]
     assert said["database"][1] == f"sqlite:///{proxy.folder}/gitpat.db, schema up to date"
     assert said[listen][1] == "nothing listens there yet"
     assert said[certificate][1].startswith("fits its key, valid until 20")

@@ -6,6 +6,7 @@ import logging
 import os
 import random
 import re
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -35,6 +36,7 @@ MOST_ACKNOWLEDGED = 15
 """So many refs and new tokens are acknowledged before a kill, at most; and some time goes by."""
 MOST_SECONDS = 0.2
 REPOSITORIES = ("team/app", "team/lib")
+LARGE = "team/large"
 PUSHERS = (*REPOSITORIES, REPOSITORIES[0])
 ZEROS = "0" * 40
 
@@ -203,6 +205,32 @@ class Reader:
         time.sleep(0.01)
 
 
+class Cloner:
+    """Somebody who clones what memory does not hold: it lies in the spool when the proxy is killed."""
+
+    def __init__(self, proxy: Proxy) -> None:
+        self.git = proxy.git("code:read", home="cloner")
+        self.tried = 0
+        self._url = f"{proxy.url}/{LARGE}"
+        self._repository = make_repository(proxy.repositories / f"{LARGE}.git")
+        work = self.git.home / "work"
+        self.git("clone", "--quiet", str(self._repository), str(work))
+        commit(self.git, work, "large.bin", os.urandom(3_000_000))
+        self.git("push", "--quiet", "origin", "main", cwd=work)
+        self._refs = self.git("for-each-ref", cwd=self._repository)
+
+    def clone(self, current: Round) -> None:
+        self.tried += 1
+        clone = self.git.home / f"clone-{self.tried}"
+        outcome = self.git.try_("clone", "--quiet", "--bare", self._url, str(clone))
+        if not outcome.ok:
+            current.may_fail(outcome.text)
+            raise KilledError
+        self.git("fsck", cwd=clone)
+        assert self.git("for-each-ref", cwd=clone) == self._refs
+        shutil.rmtree(clone)
+
+
 def asked(
     url: str, secret: str, current: Round, method: str = "GET", body: Any = None
 ) -> tuple[int, str]:
@@ -227,6 +255,7 @@ class Load:
         self.proxy = proxy
         self.pushers = [Pusher(proxy, n, repository, dice) for n, repository in enumerate(PUSHERS)]
         self.api, self.cli, self.reader = ApiWriter(proxy, dice), CliWriter(proxy), Reader(proxy)
+        self.cloner = Cloner(proxy)
 
     @property
     def tokens(self) -> list[Token]:
@@ -239,6 +268,7 @@ class Load:
     def run_until_killed(self, dice: random.Random, kill: Callable[["Load"], None]) -> None:
         current, enough = Round(), self.acknowledged + dice.randint(1, MOST_ACKNOWLEDGED)
         steps = [*(p.push for p in self.pushers), self.api.write, self.cli.write, self.reader.read]
+        steps.append(self.cloner.clone)
         with ThreadPoolExecutor(len(steps)) as pool:
             running = [pool.submit(_repeat, step, current) for step in steps]
             try:
@@ -396,28 +426,33 @@ def assert_events(proxy: Proxy, load: Load, refused: int) -> None:
     """Each event of a request that was answered is there, or counted as lost; none is counted twice."""
     read = rows(proxy, "SELECT count(*) FROM audit WHERE repository = 'team/none'")[0][0]
     others = rows(proxy, "SELECT count(*) FROM audit WHERE event = 'refused'")[0][0] - read
-    pushes = rows(proxy, "SELECT count(*) FROM audit WHERE event = 'push'")[0][0]
+    done = rows(proxy, "SELECT count(*) FROM audit WHERE event IN ('push', 'clone')")[0][0]
     lost = told_lost(proxy)
-    tried = sum(pusher.tried for pusher in load.pushers)
+    tried = load.cloner.tried + sum(pusher.tried for pusher in load.pushers)
     assert load.reader.answered + refused <= read + others + lost
-    assert lost <= load.reader.asked - read + refused - others + tried - pushes
+    assert lost <= load.reader.asked - read + refused - others + tried - done
     assert logged_lost(proxy) == lost
 
 
 @pytest.mark.alone  # Between two kills there is little time, in which something must be done.
 @pytest.mark.parametrize("workers", [1, 2])
-def test_the_proxy_killed_at_random_moments(start_proxy: Callable[..., Proxy], workers: int) -> None:
+def test_the_proxy_killed_at_random_moments(
+    start_proxy: Callable[..., Proxy], tmp_path: Path, workers: int
+) -> None:
     seed = random.SystemRandom().randrange(1_000_000)
     dice = random.Random(seed)
     _log.info("seed %s", seed)
     limits = {"unknown_tokens": 100_000}
-    proxy = start_proxy(workers=workers, drain_seconds=1, limits=limits)
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    proxy = start_proxy(workers=workers, drain_seconds=1, limits=limits, spool=str(spool))
     for name in REPOSITORIES:
         make_repository(proxy.repositories / f"{name}.git")
     load, seen, refused = Load(proxy, dice), Counter[str](), 0
     for number in range(CRASHES // 2):
         kill = KILLS[workers][number % len(KILLS[workers])]
         load.run_until_killed(dice, kill)
+        assert not any(spool.iterdir())
         seen["lock files"] += remove_locks(proxy)
         unanswered = [v for p in load.pushers for v in p.refs.values() if v.asked != v.acknowledged]
         unanswered += [v for t in load.tokens for v in (t.name, t.revoked) if v.asked != v.acknowledged]

@@ -313,16 +313,15 @@ async def test_a_client_that_takes_nothing(served: Served) -> None:
 
 @pytest.fixture
 async def long(served: Served) -> tuple[bytes, bytes]:
-    """A request whose answer no socket's buffers hold, and the answer. 0.3 s is idle."""
+    """A request whose answer no socket's buffers hold, and the answer. A second is idle."""
     assert served.runner.server
-    served.runner.server._kwargs["keepalive_timeout"] = 0.3
+    served.runner.server._kwargs["keepalive_timeout"] = 1.0
     # What is accepted from now on inherits it.
     served.listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
     secret, _ = await served.token("code:read")
     await served.give_refs(4_000)
     request = advertisement(secret)
-    client = await served.connect()
-    bodies = [(await client.ask(request)).body for _ in range(3)]
+    bodies = [(await (await served.connect()).ask(request)).body for _ in range(3)]
     assert served.taken == ["/app/info/refs"] * 2
     assert len(bodies[0]) > 200_000
     assert bodies == [bodies[0]] * 3
@@ -367,9 +366,9 @@ async def test_a_slow_client_gets_all_of_its_answer(served: Served, long: tuple[
         if not got.endswith(body[-1000:]):
             await asyncio.sleep(0.05)
             with suppress(BlockingIOError):
-                got += os.read(connection.fileno(), 8_000)
+                got += os.read(connection.fileno(), 4_000)
     assert got.endswith(body[-1000:])
-    assert asyncio.get_running_loop().time() - began > 0.6
+    assert asyncio.get_running_loop().time() - began > 2
 
 
 async def test_what_fails_on_the_short_way_is_answered_on_the_long_one(

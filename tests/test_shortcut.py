@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import pytest
 from aiohttp import web
@@ -332,7 +333,7 @@ async def stalled(served: Served, request: bytes) -> Client:
     """Ask for it, and take nothing of the answer yet."""
     taken = len(served.taken)
     client = await served.connect(small_buffer=True)
-    client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+    cast(asyncio.Transport, client.writer.transport).pause_reading()
     client.writer.write(request)
     for _ in range(1000):
         if len(served.taken) == taken:

@@ -101,7 +101,7 @@ def _has_no_say(folder: str, configurations: Iterable[str]) -> bool:
     configuration where there is a `commondir`.
     """
     try:
-        is_own = os.stat(folder).st_uid == os.geteuid()  # noqa: PTH116 - half the time of Path's
+        is_own = Path(folder).stat().st_uid == os.geteuid()
         return (
             is_own
             and not Path(folder, "commondir").exists()

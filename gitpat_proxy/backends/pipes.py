@@ -109,6 +109,7 @@ def _splice(end: int, descriptor: int, offset: int, most: int, seconds: float) -
             piece = os.splice(end, descriptor, most - moved, offset_dst=offset + moved, flags=flags)
         except BlockingIOError:
             if time.monotonic() < deadline:
+                # In its thread: git writes in pieces of five bytes and of 64 KiB, and nobody else waits.
                 time.sleep(_FILLING_SECONDS)
                 continue
             if moved:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from gitpat_proxy.access.address import Address
 from gitpat_proxy.access.model import Account, Token
 from gitpat_proxy.access.refusal import Code, RefusedError, refuse
-from gitpat_proxy.access.secret import digest_of
+from gitpat_proxy.access.secret import SentSecret
 from gitpat_proxy.git.credentials import CredentialsMalformedError, secret_of
 from gitpat_proxy.services.tokens import Tokens
 from gitpat_proxy.throttle import Throttle
@@ -25,31 +25,29 @@ class Authentication:
 
         `authorization` are the values of all headers of that name.
         """
-        secret = _secret(authorization)
-        return self._known(await self._tokens.find(secret), secret, address)
+        sent = sent_secret(authorization)
+        return self._known(await self._tokens.find_sent(sent), sent, address)
 
-    def token_at_once(
-        self, authorization: Sequence[str], address: Address | None
-    ) -> tuple[Token, Account]:
+    def token_at_once(self, sent: SentSecret, address: Address | None) -> tuple[Token, Account]:
         """Return what `token_of` would; raises NotAtOnceError where that has to wait."""
-        secret = _secret(authorization)
-        return self._known(self._tokens.find_at_once(secret), secret, address)
+        return self._known(self._tokens.find_at_once(sent), sent, address)
 
     def _known(
-        self, found: tuple[Token, Account] | None, secret: str, address: Address | None
+        self, found: tuple[Token, Account] | None, sent: SentSecret, address: Address | None
     ) -> tuple[Token, Account]:
         if found is not None:
             return found
-        if seconds := self._throttle.count_unknown(address, digest_of(secret)):
+        if seconds := self._throttle.count_unknown(address, sent.digest):
             raise RefusedError(refuse(Code.THROTTLED, address=address, retry_after=seconds))
         raise RefusedError(refuse(Code.TOKEN_UNKNOWN))
 
 
-def _secret(authorization: Sequence[str]) -> str:
+def sent_secret(authorization: Sequence[str]) -> SentSecret:
+    """Return what came as the secret in all headers of that name; raises RefusedError."""
     try:
         secret = secret_of(authorization)
     except CredentialsMalformedError:
         raise RefusedError(refuse(Code.CREDENTIALS_MALFORMED)) from None
     if secret is None:
         raise RefusedError(refuse(Code.CREDENTIALS_MISSING))
-    return secret
+    return SentSecret.of(secret)

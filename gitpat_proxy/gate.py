@@ -141,7 +141,7 @@ class Gate:
                 if operation.kind is Kind.RPC:
                     await exchange.receive_beginning()
                 async with self._uses.counted(exchange) as use:
-                    if not use and (whole := backend.at_hand(_call(request, exchange, path))):
+                    if not use and (whole := backend.at_hand(_call(request, exchange, path))()):
                         return await exchange.give(whole)
                     async with self._admission.place(exchange.token.id, address) as place:
                         await exchange.receive_commands()

@@ -1,9 +1,10 @@
 """What the worker processes of one installation count together, for as long as they run."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from gitpat_proxy.store.errors import DatabaseError
 
@@ -35,13 +36,16 @@ class Shared:
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Commit at the end, roll back on an exception; raise DatabaseError if it can't be had."""
-        try:
+        with _sentences():
             connection = self._opened()
             connection.execute("BEGIN IMMEDIATE")
             with connection:
                 yield connection
-        except sqlite3.Error as error:
-            raise DatabaseError(f"what the workers share can't be used: {error}") from error
+
+    def rows(self, query: str, parameters: Sequence[object]) -> list[tuple[Any, ...]]:
+        """Return what a query finds, without a lock; raise DatabaseError if it can't be had."""
+        with _sentences():
+            return self._opened().execute(query, parameters).fetchall()
 
     def forget(self, worker: int) -> None:
         """Take the operations of a dead worker away."""
@@ -68,3 +72,11 @@ class Shared:
                 raise
             self._connection = connection
         return self._connection
+
+
+@contextmanager
+def _sentences() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise DatabaseError(f"what the workers share can't be used: {error}") from error

@@ -7,16 +7,20 @@ steps are the gate's, by the same functions and in the same order.
 
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from http import HTTPStatus
 
 from aiohttp.helpers import rfc822_formatted_time
 
 from gitpat_proxy.access.address import Address, address_text, client_address
 from gitpat_proxy.access.model import Token
-from gitpat_proxy.access.policy import Attempt, decide
+from gitpat_proxy.access.policy import decide
 from gitpat_proxy.access.refusal import Refusal, RefusedError
 from gitpat_proxy.access.representation import ending_text
+from gitpat_proxy.access.secret import SentSecret
+from gitpat_proxy.authentication import sent_secret
 from gitpat_proxy.backends.base import Asked, WholeAnswer
 from gitpat_proxy.gate import GateParts
 from gitpat_proxy.git.fetch import asks_for_refs
@@ -40,6 +44,24 @@ from gitpat_proxy.routes import Route, route_for
 from gitpat_proxy.store.direct import NotAtOnceError
 from gitpat_proxy.store.errors import DatabaseError
 
+_LONGEST_REMEMBERED = 2048
+"""Bytes of a request; git's own are a quarter of that to a half."""
+_MOST_REMEMBERED = 500
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a request says by itself, whoever sends it and whenever.
+
+    `operation` None: the gate has to look. `sent` is a refusal where no secret came.
+    """
+
+    request: PlainRequest
+    operation: Operation | None
+    protocol: int
+    sent: SentSecret | Refusal
+    at_hand: Callable[[], WholeAnswer | None]
+
 
 class Shortcut:
     """Answers at once, or not at all."""
@@ -47,48 +69,55 @@ class Shortcut:
     def __init__(self, parts: GateParts, routes: Sequence[Route]) -> None:
         self._parts = parts
         self._routes = routes
+        self._read_or_remember = lru_cache(_MOST_REMEMBERED)(self._read)
 
-    def plain(self, data: bytes) -> PlainRequest | None:
-        """Return the request that came in one piece; None: the HTTP parser has to look."""
+    def read(self, data: bytes) -> Reading | None:
+        """Return what came in one piece and is a request; None: the HTTP parser has to look.
+
+        The same bytes always say the same, so that they need not be read twice.
+        """
         limits = self._parts.config.limits
-        longest = min(limits.request_line_bytes, limits.header_bytes)
-        return plain_request(data, longest_head=longest, most_headers=limits.headers)
+        longest_head = min(limits.request_line_bytes, limits.header_bytes)
+        read = self._read_or_remember if len(data) <= _LONGEST_REMEMBERED else self._read
+        return read(data, longest_head, limits.headers)
 
-    def answer(self, request: PlainRequest, peer: str | None) -> bytes | None:
+    def answer(self, reading: Reading, peer: str | None) -> bytes | None:
         """Return all of the answer, None where the gate has to be asked.
 
         `peer` is the connection's other end, None for a Unix socket.
         """
-        exchange = _ShortExchange(request, self._address(request, peer))
+        operation = reading.operation
+        if operation is None:
+            return None
+        exchange = _ShortExchange(reading, self._address(reading.request, peer))
+        if isinstance(reading.sent, Refusal):
+            return exchange.refuse(operation, reading.sent, self._parts.config.public_url)
         try:
-            operation = operation_of(request.method, request.path, request.query)
-            # Of a push nothing is kept, a pack takes time, and what is no body of git's is refused.
-            if operation.service is not Service.UPLOAD_PACK or not _is_of_git(operation, request):
-                return None
-            if operation.kind is Kind.RPC and not asks_for_refs(request.body):
-                return None
-            token, account = self._parts.authentication.token_at_once(
-                _values(request, "authorization"), exchange.address
-            )
+            token, account = self._parts.authentication.token_at_once(reading.sent, exchange.address)
         except RefusedError as error:
             return exchange.refuse(operation, error.refusal, self._parts.config.public_url)
-        except (NotGitError, MethodNotAllowedError, NotAtOnceError, DatabaseError):
+        except (NotAtOnceError, DatabaseError):
             return None
         attempt = self._parts.attempt(operation, token, account, exchange.address)
-        whole = self._at_hand(attempt, request)
-        if whole is None:
+        # A refusal is the gate's to give: the audit keeps it.
+        refusal = decide(attempt, self._parts.config.missing_scope_status)
+        if refusal or not (whole := reading.at_hand()):
             return None
-        self._parts.recorder.use(token.id, attempt.now, address_text(exchange.address))
+        self._parts.recorder.use(token.id, attempt.now, exchange.address_text)
         return exchange.give(operation, token, whole, ending_text(token, attempt.now))
 
-    def _at_hand(self, attempt: Attempt, request: PlainRequest) -> WholeAnswer | None:
-        """Return the answer if the token may have it, and it is nothing that the audit keeps."""
-        found = route_for(self._routes, attempt.operation.path)
-        if found is None or decide(attempt, self._parts.config.missing_scope_status):
+    def _read(self, data: bytes, longest_head: int, most_headers: int) -> Reading | None:
+        request = plain_request(data, longest_head=longest_head, most_headers=most_headers)
+        if request is None:
             return None
-        route, path = found
-        asked = Asked(attempt.operation, path, request.headers, request.body)
-        return route.backend.at_hand(asked)
+        protocol = protocol_version(request.headers.get("git-protocol", ""))
+        operation = _operation(request)
+        found = operation and route_for(self._routes, operation.path)
+        at_hand: Callable[[], WholeAnswer | None] = _nothing
+        if found and operation:
+            route, path = found
+            at_hand = route.backend.at_hand(Asked(operation, path, request.headers, request.body))
+        return Reading(request, operation, protocol, _sent_in(request), at_hand)
 
     def _address(self, request: PlainRequest, peer: str | None) -> Address | None:
         forwarded = _values(request, "x-forwarded-for")
@@ -98,9 +127,10 @@ class Shortcut:
 class _ShortExchange:
     """A request and its answer, told as `Exchange` does."""
 
-    def __init__(self, request: PlainRequest, address: Address | None) -> None:
+    def __init__(self, reading: Reading, address: Address | None) -> None:
         self.address = address
-        self._request = request
+        self.address_text = address_text(address)
+        self._reading = reading
         self._request_id = secrets.token_hex(6)
         self._began = time.monotonic()
 
@@ -120,25 +150,49 @@ class _ShortExchange:
     ) -> None:
         sender = {
             "request": self._request_id,
-            "address": address_text(self.address),
-            "method": self._request.method,
+            "address": self.address_text,
+            "method": self._reading.request.method,
         }
         outcome = {
-            "protocol": protocol_version(self._request.headers.get("git-protocol", "")),
+            "protocol": self._reading.protocol,
             "status": refusal.status if refusal else 200,
             "code": refusal.code if refusal else None,
             "reason": refusal.sentence if refusal else None,
             "complete": True,
-            "bytes_in": len(self._request.body) if token else 0,
+            "bytes_in": len(self._reading.request.body) if token else 0,
             "bytes_out": 0 if refusal else size,
             "seconds": round(time.monotonic() - self._began, 4),
         }
         log_request(sender, operation, token, outcome)
 
 
-def _is_of_git(operation: Operation, request: PlainRequest) -> bool:
+def _operation(request: PlainRequest) -> Operation | None:
+    """Return what is asked of upload-pack, without a pack; None for whatever else it is.
+
+    Of a push nothing is kept, a pack takes time, and what is no body of git's is refused.
+    """
+    try:
+        operation = operation_of(request.method, request.path, request.query)
+    except (NotGitError, MethodNotAllowedError):
+        return None
     has_type = request.headers.get("content-type") == operation.request_type
-    return has_type and "content-encoding" not in request.headers
+    is_of_git = has_type and "content-encoding" not in request.headers
+    if operation.service is not Service.UPLOAD_PACK or not is_of_git:
+        return None
+    if operation.kind is Kind.RPC and not asks_for_refs(request.body):
+        return None
+    return operation
+
+
+def _sent_in(request: PlainRequest) -> SentSecret | Refusal:
+    try:
+        return sent_secret(_values(request, "authorization"))
+    except RefusedError as error:
+        return error.refusal
+
+
+def _nothing() -> None:
+    """Where no route leads to nothing is at hand."""
 
 
 def _values(request: PlainRequest, name: str) -> tuple[str, ...]:
@@ -147,7 +201,7 @@ def _values(request: PlainRequest, name: str) -> tuple[str, ...]:
 
 
 def _answer(status: int, headers: Mapping[str, str], body: bytes) -> bytes:
-    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
     return (
         f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n{lines}Content-Length: {len(body)}\r\n"
         f"Date: {rfc822_formatted_time()}\r\nServer: gitpat-proxy\r\n\r\n"

@@ -41,7 +41,9 @@ class Throttle:
         limit = RateLimitItemPerMinute(self._config.limits.unknown_tokens)
         network = str(network_of(address))
         if self._limiter.test(limit, network):
-            if self._limiter.hit(_ONCE, network, digest.hex()):
+            once = network, digest.hex()
+            # First a look, which needs no lock: most who come again were counted a moment ago.
+            if self._limiter.test(_ONCE, *once) and self._limiter.hit(_ONCE, *once):
                 self._limiter.hit(limit, network)
             return None
         return self._seconds_left(limit, network)
@@ -101,11 +103,10 @@ class _Counts(Storage):
 
     def _row(self, key: str) -> tuple[int, float]:
         now = time.time()
-        with self._shared.transaction() as connection:
-            rows: list[tuple[int, float]] = connection.execute(
-                "SELECT amount, ends FROM counts WHERE name = ? AND ends > ? AND ends <= ?",
-                (key, now, now + _LONGEST_SECONDS),
-            ).fetchall()
+        rows = self._shared.rows(
+            "SELECT amount, ends FROM counts WHERE name = ? AND ends > ? AND ends <= ?",
+            (key, now, now + _LONGEST_SECONDS),
+        )
         return rows[0] if rows else (0, now)
 
 

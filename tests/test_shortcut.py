@@ -18,7 +18,6 @@ from gitpat_proxy.access.secret import make_secret
 from gitpat_proxy.app import SHORTCUT
 from gitpat_proxy.config.model import Config
 from gitpat_proxy.git.pktline import pkt_line
-from gitpat_proxy.git.plain_request import PlainRequest
 from gitpat_proxy.serve.runner import Runner, make_runner
 from gitpat_proxy.services.access import Access
 from gitpat_proxy.services.accounts import Accounts
@@ -27,6 +26,7 @@ from gitpat_proxy.services.passwords import Passwords
 from gitpat_proxy.services.token_facts import TokenFacts
 from gitpat_proxy.services.tokens import Tokens
 from gitpat_proxy.shared import Shared
+from gitpat_proxy.shortcut import Reading
 from gitpat_proxy.store.database import Database, upgrade
 from tests.support.git import make_repository
 from tests.support.raw import basic
@@ -143,9 +143,9 @@ async def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
         shortcut = runner.app[SHORTCUT]
         answer = shortcut.answer
 
-        def noted(request: PlainRequest, peer: str | None) -> bytes | None:
-            answered = answer(request, peer)
-            served.taken += [request.path] if answered else []
+        def noted(reading: Reading, peer: str | None) -> bytes | None:
+            answered = answer(reading, peer)
+            served.taken += [reading.request.path] if answered else []
             return answered
 
         monkeypatch.setattr(shortcut, "answer", noted)

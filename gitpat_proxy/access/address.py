@@ -36,11 +36,13 @@ def is_within(peer: str | None, networks: Iterable[Network]) -> bool:
     return address is not None and any(address in network for network in networks)
 
 
+@lru_cache(maxsize=4096)
 def network_of(address: Address) -> Network:
     """Return what one sender may have of addresses: IPv6 is given out by /64 at least."""
     return ip_network(f"{address}/64" if address.version == 6 else str(address), strict=False)
 
 
+@lru_cache(maxsize=4096)
 def address_text(address: Address | None) -> str:
     """Return what log and audit call a sender; None: a Unix socket whose proxy names no client."""
     return str(address or "local socket")

@@ -5,6 +5,8 @@ import re
 import secrets
 import string
 import zlib
+from dataclasses import dataclass
+from typing import Self
 
 _PREFIX = "gpat_"
 _ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
@@ -30,6 +32,19 @@ def digest_of(secret: str) -> bytes:
     """Return the SHA-256 digest (32 bytes), the only thing that is kept."""
     # Headers and cookies may hold bytes that are no UTF-8, which aiohttp gives as surrogates.
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
+
+
+@dataclass(frozen=True)
+class SentSecret:
+    """What has to be known of a text that was sent as a secret: it can be looked up, not used."""
+
+    digest: bytes
+    is_well_formed: bool
+
+    @classmethod
+    def of(cls, text: str) -> Self:
+        """Return it for a text, which need not be a secret."""
+        return cls(digest_of(text), is_well_formed(text))
 
 
 def hint_of(secret: str) -> str:

@@ -109,8 +109,11 @@ class Finding:
 class Backend(Protocol):
     """Serves the repositories below a route."""
 
-    def at_hand(self, asked: Asked) -> WholeAnswer | None:
-        """Return the answer if it is there already, the same that `serve` would give now."""
+    def at_hand(self, asked: Asked) -> Callable[[], WholeAnswer | None]:
+        """Return what tells, whenever it is called, the answer that `serve` would give then.
+
+        None: it is not there already.
+        """
 
     def serve(self, call: Call, on_taken: Callable[[], None]) -> AbstractAsyncContextManager[Answer]:
         """Begin the operation; raise RefusedError on entering. Leaving the context ends what

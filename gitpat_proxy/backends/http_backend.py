@@ -68,13 +68,17 @@ class HttpBackend:
         self._installation = installation(program)
         self._making: set[asyncio.Task[None]] = set()
 
-    def at_hand(self, asked: Asked) -> WholeAnswer | None:
+    def at_hand(self, asked: Asked) -> Callable[[], WholeAnswer | None]:
         """See Backend.at_hand."""
-        question = question_of(asked)
-        production = question and self._answers.find(self._name(asked), question)
-        if not (question and production and production.is_good and production.output.is_in_memory):
-            return None
-        return WholeAnswer(production.headers, production.output.head)
+        name, question = self._name(asked), question_of(asked)
+
+        def answer() -> WholeAnswer | None:
+            production = question and self._answers.find(name, question)
+            if not (production and production.is_good and production.output.is_in_memory):
+                return None
+            return WholeAnswer(production.headers, production.output.head)
+
+        return answer
 
     @asynccontextmanager
     async def serve(self, call: Call, on_taken: Callable[[], None]) -> AsyncIterator[Answer]:

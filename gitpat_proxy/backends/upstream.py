@@ -55,8 +55,10 @@ class Upstream:
             ),
         )
 
-    def at_hand(self, asked: Asked) -> None:
+    def at_hand(self, asked: Asked) -> Callable[[], None]:
         """Nothing is kept: what changes upstream can't be seen from here."""
+        del asked
+        return lambda: None
 
     @asynccontextmanager
     async def serve(self, call: Call, on_taken: Callable[[], None]) -> AsyncIterator[Answer]:

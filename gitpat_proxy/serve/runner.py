@@ -9,10 +9,9 @@ from aiohttp import hdrs, web
 from gitpat_proxy.access.model import Clock
 from gitpat_proxy.app import GATE, SHORTCUT, make_app
 from gitpat_proxy.config.model import Config
-from gitpat_proxy.git.plain_request import PlainRequest
 from gitpat_proxy.services.access import Access
 from gitpat_proxy.shared import Shared
-from gitpat_proxy.shortcut import Shortcut
+from gitpat_proxy.shortcut import Reading, Shortcut
 from gitpat_proxy.store.database import Database
 
 _SHUTDOWN_SECONDS = 2.0
@@ -39,13 +38,15 @@ class _Connection(web.RequestHandler):
     It remembers its other end, which a client that leaves at once would take away with it.
     """
 
-    __slots__ = ("_is_between_requests", "_peername", "_unsent", "shortcut")
+    __slots__ = ("_is_between_requests", "_peer", "_peername", "_unsent", "shortcut")
 
     shortcut: Shortcut
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._peername = transport.get_extra_info("peername")
-        self._is_between_requests = True
+        # A Unix socket has none. Where it can't be told any more, the gate answers.
+        self._peer = self._peername[0] if self._peername else None
+        self._is_between_requests = self._peername is not None
         self._unsent = math.inf
         super().connection_made(transport)
 
@@ -56,9 +57,9 @@ class _Connection(web.RequestHandler):
         nothing either that would belong to this one.
         """
         if self._is_between_requests and data:
-            request = self.shortcut.plain(data)
-            self._is_between_requests = request is not None
-            if request and self.transport and self._is_idle and (answer := self._answer(request)):
+            reading = self.shortcut.read(data)
+            self._is_between_requests = reading is not None
+            if reading and self.transport and self._is_idle and (answer := self._answer(reading)):
                 self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
                 self.transport.write(answer)
                 return
@@ -85,16 +86,9 @@ class _Connection(web.RequestHandler):
         is_waiting = self._waiter is not None and not self._waiter.done()
         return is_waiting and not (self._close or self._force_close or self.writing_paused)
 
-    def _answer(self, request: PlainRequest) -> bytes | None:
-        match self._peername:
-            case (str(peer), *_):
-                address: str | None = peer
-            case "":
-                address = None
-            case _:
-                return None
+    def _answer(self, reading: Reading) -> bytes | None:
         try:
-            return self.shortcut.answer(request, address)
+            return self.shortcut.answer(reading, self._peer)
         except Exception:
             # The outermost edge: the gate meets it again, and tells the client.
             _log.exception("shortcut_failed")

@@ -22,7 +22,7 @@ from gitpat_proxy.access.names import checked_text
 from gitpat_proxy.access.policy import used_up, without_limit_of_uses
 from gitpat_proxy.access.refusal import RefusedError
 from gitpat_proxy.access.representation import version_of
-from gitpat_proxy.access.secret import digest_of, hint_of, is_well_formed, make_secret
+from gitpat_proxy.access.secret import SentSecret, digest_of, hint_of, is_well_formed, make_secret
 from gitpat_proxy.config.model import Config
 from gitpat_proxy.services.accounts import existing_account
 from gitpat_proxy.services.errors import (
@@ -274,25 +274,29 @@ class Tokens:
             if found and found[0].revoked_at is None:
                 await self._revoke(connection, found[0], f"found: {note}" if note else "found", by)
 
-    def find_at_once(self, secret: str) -> tuple[Token, Account] | None:
-        """Return what `find` would; raises NotAtOnceError where that has to wait."""
-        if not is_well_formed(secret):
+    def find_at_once(self, sent: SentSecret) -> tuple[Token, Account] | None:
+        """Return what `find_sent` would; raises NotAtOnceError where that has to wait."""
+        if not sent.is_well_formed:
             return None
-        found = store.by_digest_at_once(self._database.direct, digest_of(secret))
+        found = store.by_digest_at_once(self._database.direct, sent.digest)
         return found and (self._expiry.judged(found[0]), found[1])
 
-    async def find(self, secret: str) -> tuple[Token, Account] | None:
+    async def find_sent(self, sent: SentSecret) -> tuple[Token, Account] | None:
         """Return the token with this secret and its owner, as they are now, whatever their state.
 
-        Nothing is remembered from one call to the next. What can't be a secret is not looked up.
+        What was committed before the call is seen. What can't be a secret is not looked up.
         """
         try:
-            return self.find_at_once(secret)
+            return self.find_at_once(sent)
         except NotAtOnceError:
             async with self._database.reading() as connection:
                 self._database.direct.open()
-                found = await store.by_digest(connection, digest_of(secret))
+                found = await store.by_digest(connection, sent.digest)
         return found and (self._expiry.judged(found[0]), found[1])
+
+    async def find(self, secret: str) -> tuple[Token, Account] | None:
+        """Return what `find_sent` does."""
+        return await self.find_sent(SentSecret.of(secret))
 
     async def _create(
         self,

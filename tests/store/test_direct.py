@@ -63,9 +63,18 @@ async def test_what_another_connection_commits_is_seen_by_the_next_read(filled: 
     with closing(sqlite3.connect(filled.path, isolation_level=None)) as another:
         for number in range(1000):
             another.execute(REVOKE, (None if number % 2 else number,))
+            if number % 7 == 0:
+                another.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             found = tokens.by_digest_at_once(filled.direct, DIGEST)
             assert found is not None
             assert (found[0].revoked_at is None) == bool(number % 2)
+
+
+async def test_so_many_are_asked_for_that_not_all_are_remembered(filled: Database) -> None:
+    for number in range(3000):
+        assert tokens.by_digest_at_once(filled.direct, b"%032d" % number) is None
+    assert tokens.by_digest_at_once(filled.direct, DIGEST)
+    assert len(filled.direct._rows) <= 1000
 
 
 async def test_a_database_that_took_its_place_is_left_to_the_pool(filled: Database) -> None:

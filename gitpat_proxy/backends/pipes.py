@@ -18,6 +18,8 @@ _READ_SIZE = 64 * 1024
 _BULK_BYTES = 1024 * 1024
 """After so much a transfer is a long one: its pipe gets this size, and a millisecond does not matter."""
 _FILLING_SECONDS = 0.002
+_DRAINING_SECONDS = 0.008
+"""In which git, which reads 4 KiB at a time, makes room for more than that."""
 _MOVING_SECONDS = 0.02
 """So long a thread moves on with a long transfer, rather than to be called for each piece."""
 
@@ -197,6 +199,8 @@ class InputPipe(Pipe):
                 written = os.write(self._end, view)
             except BlockingIOError:
                 await self._until_ready(loop.add_writer, loop.remove_writer, self._end)
-            else:
-                self._count(written, self._end)
-                view = view[written:]
+                written = 0
+            self._count(written, self._end)
+            view = view[written:]
+            if view and self._is_bulk:
+                await asyncio.sleep(_DRAINING_SECONDS)

@@ -3,9 +3,10 @@
 import asyncio
 import itertools
 import os
+import sqlite3
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 
 import structlog
@@ -75,7 +76,11 @@ class Admission:
         """Give a place back; where that fails, with the next that is given back or asked for."""
         self._left.append(number)
         try:
-            self._admit()
+            if self._waiting:
+                self._admit()
+            else:
+                with self._giving_back():
+                    pass
         except DatabaseError as error:
             _log.error("place_not_given_back", places=len(self._left), reason=str(error))
 
@@ -110,9 +115,8 @@ class Admission:
 
     def _admit(self) -> list[Claim]:
         """Give places to those who are next; return what ran before."""
-        waiting, left = list(self._waiting.items()), list(self._left)
-        with self._shared.transaction() as connection:
-            connection.executemany("DELETE FROM running WHERE id = ?", [(number,) for number in left])
+        waiting = list(self._waiting.items())
+        with self._giving_back() as connection:
             running = [Claim(*row) for row in connection.execute("SELECT token, network FROM running")]
             chosen = [
                 waiting[index]
@@ -125,7 +129,6 @@ class Admission:
                 ).lastrowid
                 for _, claim in chosen
             ]
-        del self._left[: len(left)]
         for (given, claim), number in zip(chosen, numbers, strict=True):
             del self._waiting[given]
             given.set_result(number)
@@ -133,6 +136,15 @@ class Admission:
         if not self._waiting:
             self._served.clear()
         return running
+
+    @contextmanager
+    def _giving_back(self) -> Iterator[sqlite3.Connection]:
+        """Begin a transaction by giving back what is left; where it fails, it will be with the next."""
+        with self._shared.transaction() as connection:
+            left = [(number,) for number in self._left]
+            connection.executemany("DELETE FROM running WHERE id = ?", left)
+            yield connection
+        self._left.clear()
 
     def _look_on(self) -> None:
         if self._looking is None or self._looking.done():

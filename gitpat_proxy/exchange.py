@@ -412,13 +412,12 @@ class Exchange:
             await self._send_file(response, piece)
 
     async def _send_file(self, response: web.StreamResponse, part: FilePart) -> None:
-        async def begin() -> None:
-            self._file_sender = self._file_sender or FileSender(self._request, response)
-            self._file_sender.begin(part)
+        async def send_some() -> int:
+            sender = self._file_sender = self._file_sender or FileSender(self._request, response)
+            return await sender.send_some(part)
 
-        await self._send(begin)
-        while self._file_sender and self._file_sender.left and not self._is_cut:
-            await self._send(self._file_sender.send_some)
+        while not self._is_cut and not (self._file_sender and self._file_sender.is_sent(part)):
+            await self._send(send_some)
             # A client that is quicker than the disk never has to be waited for: others have a turn.
             await asyncio.sleep(0)
 

@@ -21,7 +21,7 @@ class FileSender:
     def __init__(self, request: web.Request, response: web.StreamResponse) -> None:
         if request.transport is None:
             raise ConnectionResetError
-        self.left = 0
+        self._left = 0
         """So many bytes of the part are still to be sent."""
         self._part: FilePart | None = None
         self._transport = request.transport
@@ -29,14 +29,15 @@ class FileSender:
         self._connection: int | None = os.dup(request.transport.get_extra_info("socket").fileno())
         self._waiting: asyncio.Future[None] | None = None
 
-    def begin(self, part: FilePart) -> None:
-        """Take the next part; what was written before goes before it."""
-        self._part, self.left = part, part.size
-        if self._is_chunked:
-            self._transport.write(b"%x\r\n" % part.size)
+    async def send_some(self, part: FilePart) -> int:
+        """Send what the client takes of the part, and return how much; raises ConnectionError.
 
-    async def send_some(self) -> int:
-        """Send what the client takes, and return how much; raises ConnectionError."""
+        What was written before goes before it. `is_sent` tells when it has to be called no more.
+        """
+        if part is not self._part:
+            self._part, self._left = part, part.size
+            if self._is_chunked:
+                self._transport.write(b"%x\r\n" % part.size)
         while self._transport.get_write_buffer_size():
             await self._until_writable()
         while True:
@@ -46,10 +47,14 @@ class FileSender:
                 await self._until_writable()
             else:
                 break
-        self.left -= sent
-        if not self.left and self._is_chunked:
+        self._left -= sent
+        if not self._left and self._is_chunked:
             self._transport.write(b"\r\n")
         return sent
+
+    def is_sent(self, part: FilePart) -> bool:
+        """Tell whether the client has all of the part."""
+        return part is self._part and not self._left
 
     def close(self) -> None:
         """Let go of the connection, also where it is waited for; may be called again."""
@@ -63,8 +68,8 @@ class FileSender:
     def _send(self) -> int:
         if self._connection is None or self._part is None or self._transport.is_closing():
             raise ConnectionResetError
-        offset = self._part.offset + self._part.size - self.left
-        size = min(self.left, _MOST_AT_ONCE)
+        offset = self._part.offset + self._part.size - self._left
+        size = min(self._left, _MOST_AT_ONCE)
         sent = os.sendfile(self._connection, self._part.descriptor, offset, size)
         if not sent:
             raise ConnectionResetError("the file has become shorter")

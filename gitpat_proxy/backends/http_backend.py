@@ -85,8 +85,11 @@ class HttpBackend:
         """See Backend.serve."""
         production = self._production(call)
         async with production.used() as pieces:
-            production.output.when_taken(on_taken)
-            yield Answer(production.headers, pieces)
+            output = production.output
+            output.when_taken(on_taken)
+            # To tell where it ends saves the client, and the proxy, the pieces' frames.
+            length = {"Content-Length": str(output.size)} if output.is_whole else {}
+            yield Answer({**production.headers, **length}, pieces)
 
     def _production(self, call: Call) -> Production:
         """Return what gives the answer already, or begin to make it."""

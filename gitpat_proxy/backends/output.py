@@ -63,6 +63,11 @@ class Output:
         return self.is_over and self.can_be_joined
 
     @property
+    def size(self) -> int:
+        """So many bytes are there so far."""
+        return len(self.head) + self._in_file + self._passed_on
+
+    @property
     def is_in_memory(self) -> bool:
         """Tell whether `head` is all there is so far."""
         return self._file is None
@@ -164,23 +169,17 @@ class Output:
             self._piece = chunk
             self._passed_on += len(chunk)
             self._change()
-            while min(self._positions.values(), default=self._size) < self._size:
+            while min(self._positions.values(), default=self.size) < self.size:
                 await self._changed.wait()
-
-    @property
-    def _size(self) -> int:
-        return len(self.head) + self._in_file + self._passed_on
 
     def _piece_at(self, position: int) -> Piece | None:
         if position < len(self.head):
-            return self.head[position : position + _PIECE_BYTES]
+            return self.head[position:]
         in_file = position - len(self.head)
         if self._file and in_file < self._in_file:
-            # The first is short: who observes what passes by sees enough in it.
-            most = _PIECE_BYTES if in_file == 0 else _LARGEST_PART
-            return FilePart(self._file.fileno(), in_file, min(most, self._in_file - in_file))
-        if position < self._size:
-            return self._piece[len(self._piece) - (self._size - position) :]
+            return FilePart(self._file.fileno(), in_file, min(_LARGEST_PART, self._in_file - in_file))
+        if position < self.size:
+            return self._piece[len(self._piece) - (self.size - position) :]
         return None
 
     def _change(self) -> None:

@@ -6,6 +6,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
+from http.client import HTTPConnection
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from gitpat_proxy.git.pktline import pkt_line
 from tests.support.faults_git import running
 from tests.support.git import Git, kill, make_repository
 from tests.support.proxy import Proxy, wait_until
-from tests.support.raw import connect, service_request
+from tests.support.raw import basic, connect, service_request
 from tests.support.reference import QUESTIONS, Asked, Asker, CountingGit, Reference
 
 CLONES = 32
@@ -210,6 +211,27 @@ def test_who_comes_as_the_only_client_leaves_is_served(place: Place) -> None:
             assert status == 200
             assert len(body) > 6 * MEBIBYTE
             assert body.endswith(b"0000")
+
+
+def test_an_answer_that_is_kept_says_how_long_it_is(place: Place) -> None:
+    repository = place.repository(size=3 * MEBIBYTE)
+    place.settle()
+    head = {
+        "Authorization": basic(place.secret),
+        "Content-Type": "application/x-git-upload-pack-request",
+        "Git-Protocol": "version=2",
+    }
+    answers = []
+    with closing(HTTPConnection("127.0.0.1", place.proxy.port, timeout=60)) as connection:
+        for _ in range(3):
+            body = fetch_of(repository.head).body
+            connection.request("POST", f"/{repository.name}/git-upload-pack", body, head)
+            response = connection.getresponse()
+            answers.append((response.headers["Content-Length"], response.read()))
+    (first_length, first), *others = answers
+    assert first_length is None
+    assert len(first) > 3 * MEBIBYTE
+    assert others == [(str(len(first)), first)] * 2
 
 
 # Who may have it

@@ -165,7 +165,7 @@ class Accounts:
         by: Author,
         details: Mapping[str, object] | None = None,
     ) -> None:
-        await audit.insert(connection, [by.did(event, self._clock(), name, details=details)])
+        await connection.run_sync(audit.insert, [by.did(event, self._clock(), name, details=details)])
 
 
 async def existing_account(connection: AsyncConnection, name: str) -> Account:

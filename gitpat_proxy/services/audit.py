@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import sqlalchemy as sa
 import structlog
 
 from gitpat_proxy.access.chain import link_of
@@ -65,7 +66,7 @@ async def verify(database: Database, noted: tuple[int, str] | None = None) -> Ve
     """
     events = 0
     async with database.reading() as connection:
-        last_id, digest = await audit.first_link(connection)
+        last_id, digest = await connection.run_sync(audit.first_link)
         if noted and noted[0] <= last_id:
             raise ServiceError(f"the record {noted[0]} has been pruned; note a newer one")
         while rows := await audit.linked(connection, last_id, _VERIFIED_AT_ONCE):
@@ -205,16 +206,18 @@ class Recorder:
             _log.error("audit_events_lost", events=lost, reason="the database can't be written to")
 
     async def _write(self, events: list[AuditEvent], uses: dict[str, tuple[datetime, str]]) -> None:
-        async with self._database.writing() as connection:
+        def write(connection: sa.Connection) -> None:
             if events:
-                link = await audit.insert(connection, events)
+                link = audit.insert(connection, events)
                 self._unwritten.before_commit(len(events), link)
             if counted := Counter((e.token, day_of(e.at)) for e in events if e.token and e.is_use):
-                await tokens.add_uses(connection, [(*use, number) for use, number in counted.items()])
+                tokens.add_uses(connection, [(*use, number) for use, number in counted.items()])
             if uses:
-                await tokens.set_last_used(
+                tokens.set_last_used(
                     connection, [(token_id, at, address) for token_id, (at, address) in uses.items()]
                 )
+
+        await self._database.write(write)
         if events:
             self._unwritten.after_commit()
 
@@ -232,7 +235,7 @@ class Recorder:
                 )
                 if lost:
                     event = AuditEvent(self._clock(), "events_lost", details={"events": lost})
-                    await audit.insert(connection, [event])
+                    await connection.run_sync(audit.insert, [event])
         if lost:
             _log.error("audit_events_lost", events=lost, reason="the process that had them was killed")
 

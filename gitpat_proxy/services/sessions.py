@@ -50,4 +50,4 @@ class Sessions:
         async with self._database.writing() as connection:
             if not await store.delete(connection, session_id, account):
                 raise NotFoundError("there is no such session; it may have ended already")
-            await audit.insert(connection, [by.did(event, self._clock(), account)])
+            await connection.run_sync(audit.insert, [by.did(event, self._clock(), account)])

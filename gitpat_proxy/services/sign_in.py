@@ -185,7 +185,7 @@ class SignIn:
             elif account is not None:
                 failed = Author("somebody", visit.address_text, visit.request)
                 event = failed.did("sign_in_failed", self._clock(), name)
-                await audit.insert(connection, [event])
+                await connection.run_sync(audit.insert, [event])
         if not fits or account is None:
             await asyncio.sleep(answer_at - loop.time())
             raise WrongPasswordError("The name or the password is not right.")
@@ -220,7 +220,7 @@ class SignIn:
         await accounts.insert(connection, account)
         details = {"by_header": True}
         event = visit.author(name).did("account_added", self._clock(), name, details=details)
-        await audit.insert(connection, [event])
+        await connection.run_sync(audit.insert, [event])
         return account
 
     async def _start(
@@ -241,7 +241,9 @@ class SignIn:
         return secret
 
     async def _audit(self, connection: AsyncConnection, event: str, account: str, visit: Visit) -> None:
-        await audit.insert(connection, [visit.author(account).did(event, self._clock(), account)])
+        await connection.run_sync(
+            audit.insert, [visit.author(account).did(event, self._clock(), account)]
+        )
 
 
 def _writable(text: str) -> str:

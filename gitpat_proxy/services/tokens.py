@@ -402,7 +402,7 @@ class Tokens:
         details: Mapping[str, object],
     ) -> None:
         entry = by.did(event, self._clock(), token.account, token.id, details)
-        await audit.insert(connection, [entry])
+        await connection.run_sync(audit.insert, [entry])
 
 
 async def _owner(connection: AsyncConnection, name: str) -> Account:

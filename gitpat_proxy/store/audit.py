@@ -30,19 +30,19 @@ _UNREAD = sa.select(*(column for column in audit.c if column is not audit.c.deta
 )
 
 
-async def insert(connection: AsyncConnection, events: Sequence[AuditEvent]) -> Link:
+def insert(connection: sa.Connection, events: Sequence[AuditEvent]) -> Link:
     """Write the events in their order, each linked to the one before; at least one.
 
     Return the last one's link.
     """
-    row_id, chain = await last_link(connection)
+    row_id, chain = last_link(connection)
     rows = []
     for event in events:
         row_id += 1
         chain = link_of(chain, row_id, event)
         facts = {"id": row_id, "chain": chain, "kind": event.kind.value, "details": dict(event.details)}
         rows.append(vars(event) | facts)
-    await connection.execute(audit.insert(), rows)
+    connection.execute(_INSERT, rows)
     return row_id, chain
 
 
@@ -53,21 +53,29 @@ async def holds(connection: AsyncConnection, link: Link) -> bool:
     return (await connection.execute(query)).first() is not None
 
 
-async def last_link(connection: AsyncConnection) -> Link:
+def last_link(connection: sa.Connection) -> Link:
     """Return the end of the chain."""
-    return await _newest_link(connection, audit) or await first_link(connection)
+    return _link_by(connection, _LAST) or first_link(connection)
 
 
-async def first_link(connection: AsyncConnection) -> Link:
+def first_link(connection: sa.Connection) -> Link:
     """Return what stands before the first record: the last that was pruned, or nothing."""
-    return await _newest_link(connection, audit_pruned) or (0, BEGINNING)
+    return _link_by(connection, _LAST_PRUNED) or (0, BEGINNING)
 
 
-async def _newest_link(connection: AsyncConnection, table: sa.Table) -> Link | None:
-    newest = sa.select(sa.func.max(table.c.id)).scalar_subquery()
-    query = sa.select(table.c.id, table.c.chain).where(table.c.id == newest)
-    row = (await connection.execute(query)).first()
+def _link_by(connection: sa.Connection, query: sa.Select[Any]) -> Link | None:
+    row = connection.execute(query).first()
     return (row.id, row.chain) if row else None
+
+
+def _newest_in(table: sa.Table) -> sa.Select[Any]:
+    newest = sa.select(sa.func.max(table.c.id)).scalar_subquery()
+    return sa.select(table.c.id, table.c.chain).where(table.c.id == newest)
+
+
+# Made once: each push waits for them.
+_INSERT = audit.insert()
+_LAST, _LAST_PRUNED = _newest_in(audit), _newest_in(audit_pruned)
 
 
 async def linked(connection: AsyncConnection, after_id: int, limit: int) -> list[tuple[AuditRow, bytes]]:
@@ -82,7 +90,7 @@ async def prune(connection: AsyncConnection, before: datetime, limit: int) -> in
     The chain's order decides, so that what is left is one piece; times may differ from it by what
     the clock was put back. The last one's link is kept: from there on the rest can be verified.
     """
-    first, _ = await first_link(connection)
+    first, _ = await connection.run_sync(first_link)
     oldest = sa.select(audit.c.id, audit.c.at, audit.c.chain).where(audit.c.id > first)
     rows = (await connection.execute(oldest.order_by(audit.c.id).limit(limit))).all()
     pruned = list(itertools.takewhile(lambda row: row.at < before, rows))

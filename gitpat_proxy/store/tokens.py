@@ -117,18 +117,20 @@ async def set_revoked(
     )
 
 
-async def set_last_used(connection: AsyncConnection, uses: Sequence[tuple[str, datetime, str]]) -> None:
-    """Write token id, time and address of each use; an older use never replaces a newer one."""
-    statement = (
-        tokens.update()
-        .where(
-            tokens.c.id == sa.bindparam("token_id"),
-            sa.or_(tokens.c.last_used_at.is_(None), tokens.c.last_used_at <= sa.bindparam("at")),
-        )
-        .values(last_used_at=sa.bindparam("at"), last_used_from=sa.bindparam("address"))
+_SET_LAST_USED = (
+    tokens.update()
+    .where(
+        tokens.c.id == sa.bindparam("token_id"),
+        sa.or_(tokens.c.last_used_at.is_(None), tokens.c.last_used_at <= sa.bindparam("at")),
     )
+    .values(last_used_at=sa.bindparam("at"), last_used_from=sa.bindparam("address"))
+)
+
+
+def set_last_used(connection: sa.Connection, uses: Sequence[tuple[str, datetime, str]]) -> None:
+    """Write token id, time and address of each use; an older use never replaces a newer one."""
     parameters = [{"token_id": token_id, "at": at, "address": address} for token_id, at, address in uses]
-    await connection.execute(statement, parameters)
+    connection.execute(_SET_LAST_USED, parameters)
 
 
 async def by_id(connection: AsyncConnection, token_id: str) -> Token | None:
@@ -216,14 +218,16 @@ def _any(conditions: Iterable[sa.ColumnElement[bool]]) -> sa.ColumnElement[bool]
     return sa.or_(*(sa.func.coalesce(condition, sa.false()) for condition in conditions))
 
 
-async def add_uses(connection: AsyncConnection, uses: Iterable[tuple[str, int, int]]) -> None:
+_new_uses = upsert(token_uses)
+_ADD_USES = _new_uses.on_conflict_do_update(
+    index_elements=["token_id", "day"], set_={"uses": token_uses.c.uses + _new_uses.excluded.uses}
+)
+
+
+def add_uses(connection: sa.Connection, uses: Iterable[tuple[str, int, int]]) -> None:
     """Count token id, day since 1970, number of uses; at least one."""
-    new = upsert(token_uses)
-    statement = new.on_conflict_do_update(
-        index_elements=["token_id", "day"], set_={"uses": token_uses.c.uses + new.excluded.uses}
-    )
     rows = [{"token_id": token_id, "day": day, "uses": number} for token_id, day, number in uses]
-    await connection.execute(statement, rows)
+    connection.execute(_ADD_USES, rows)
 
 
 async def uses_since(

@@ -6,12 +6,13 @@ import os
 import sqlite3
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 from structlog.testing import capture_logs
 
@@ -56,6 +57,11 @@ class HeldUp(Database):
         await self.go_on.wait()
         async with super().writing() as connection:
             yield connection
+
+    async def write(self, function: Callable[[sa.Connection], None]) -> None:
+        self.entered.set()
+        await self.go_on.wait()
+        await super().write(function)
 
 
 @pytest.fixture
@@ -325,7 +331,7 @@ async def test_what_died_with_killed_processes_is_told_once(database: Database) 
 
 async def test_what_was_committed_when_its_process_was_killed_is_not_told(database: Database) -> None:
     async with database.writing() as connection:
-        link = await audit.insert(connection, [event(1), event(2)])
+        link = await connection.run_sync(audit.insert, [event(1), event(2)])
     killed_after(database.path, ("add", (2,)), ("before_commit", (2, link)))
     assert await told(database) == ([event(1), event(2)], [])
     killed_after(database.path, ("add", (2,)), ("before_commit", (2, (link[0], bytes(32)))))

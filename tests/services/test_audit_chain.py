@@ -24,7 +24,7 @@ def _in_small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
 async def write(database: Database, *days: int) -> None:
     events = [AuditEvent(NOW + day * DAY, "push", "alice", details={"day": day}) for day in days]
     async with database.writing() as connection:
-        await store.insert(connection, events)
+        await connection.run_sync(store.insert, events)
 
 
 async def behind_its_back(database: Database, statement: str) -> None:

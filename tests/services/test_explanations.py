@@ -44,7 +44,7 @@ def explanations(database: Database, tokens: Tokens, clock: FakeClock) -> Explan
 
 async def recorded(database: Database, *events: AuditEvent) -> None:
     async with database.writing() as connection:
-        await audit.insert(connection, events)
+        await connection.run_sync(audit.insert, events)
 
 
 def an_event(of: Token, /, event: str = "refused", **changes: Any) -> AuditEvent:

@@ -51,8 +51,8 @@ EVENTS = [
 @pytest.fixture
 async def events(database: Database) -> Database:
     async with database.writing() as connection:
-        await audit.insert(connection, EVENTS[:3])
-        await audit.insert(connection, EVENTS[3:])
+        await connection.run_sync(audit.insert, EVENTS[:3])
+        await connection.run_sync(audit.insert, EVENTS[3:])
     return database
 
 

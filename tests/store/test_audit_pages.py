@@ -57,7 +57,7 @@ def expected(wanted: AuditFilter) -> list[AuditRow]:
 @pytest.fixture
 async def events(database: Database) -> Database:
     async with database.writing() as connection:
-        await audit.insert(connection, EVENTS)
+        await connection.run_sync(audit.insert, EVENTS)
     return database
 
 
@@ -102,7 +102,9 @@ async def test_what_is_looked_at_at_a_time_is_bounded_and_all_is_found_still(
 async def test_what_is_written_meanwhile_does_not_move_the_pages(events: Database) -> None:
     async with events.writing() as connection:
         first, place = await audit.page(connection, AuditFilter(), None, 10)
-        await audit.insert(connection, [AuditEvent(NOW + TICK, "push"), AuditEvent(NOW, "clone")])
+        await connection.run_sync(
+            audit.insert, [AuditEvent(NOW + TICK, "push"), AuditEvent(NOW, "clone")]
+        )
         second, _ = await audit.page(connection, AuditFilter(), place, 10)
     assert first + second == expected(AuditFilter())[:20]
 
@@ -122,7 +124,7 @@ async def test_of_a_large_push_a_page_has_so_many_refs_and_says_how_many_more(
         AuditEvent(NOW, "push", details={"updates": updates[:10]}),
     ]
     async with database.writing() as connection:
-        await audit.insert(connection, pushes)
+        await connection.run_sync(audit.insert, pushes)
         bounded, _ = await audit.page(connection, AuditFilter(), None, 10, most_refs=10)
         whole, _ = await audit.page(connection, AuditFilter(), None, 10)
     small, large = (event.details for _, event in bounded)

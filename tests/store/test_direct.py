@@ -51,7 +51,7 @@ FULL = {
 async def test_it_is_what_the_pool_would_give(database: Database, facts: Mapping[str, Any]) -> None:
     await fill(database, facts)
     async with database.writing() as connection:
-        await tokens.set_last_used(connection, [("lusab-babad", NOW, "192.0.2.1")])
+        await connection.run_sync(tokens.set_last_used, [("lusab-babad", NOW, "192.0.2.1")])
     async with database.reading() as connection:
         pair = await tokens.by_digest(connection, DIGEST)
     assert pair is not None

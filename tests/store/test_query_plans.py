@@ -127,8 +127,9 @@ def functions() -> set[Query]:
         if module.name.endswith((".database", ".migrations")):
             continue  # the connection itself, and what makes the tables
         loaded = importlib.import_module(module.name)
-        for name, function in inspect.getmembers(loaded, inspect.iscoroutinefunction):
-            if function.__module__ == module.name and not name.startswith("_"):
+        for name, function in inspect.getmembers(loaded, inspect.isfunction):
+            is_its_own = function.__module__ == module.name and not name.startswith("_")
+            if is_its_own and "connection" in inspect.signature(function).parameters:
                 found.add(function)
     return found
 
@@ -159,7 +160,10 @@ async def plans_of(database: Database, query: Query, arguments: tuple[Any, ...])
 
     async with database.writing() as connection:
         sa.event.listen(database.engine.sync_engine, "before_cursor_execute", remember)
-        await query(connection, *arguments)
+        if inspect.iscoroutinefunction(query):
+            await query(connection, *arguments)
+        else:
+            await connection.run_sync(query, *arguments)
         sa.event.remove(database.engine.sync_engine, "before_cursor_execute", remember)
         assert statements
         return [await plan_of(connection, *statement) for statement in statements]

@@ -137,9 +137,9 @@ async def test_a_search_finds_names_ids_and_hints_as_they_are_typed(database: Da
 
 async def test_uses_are_added_up_by_token_and_day(database: Database) -> None:
     async with database.writing() as connection:
-        await tokens.add_uses(connection, [("a", 7, 2), ("b", 7, 1), ("a", 8, 1)])
-        await tokens.add_uses(connection, [("a", 7, 3)])
-        await tokens.add_uses(connection, [("a", 9, 1), ("a", 9, 1)])
+        await connection.run_sync(tokens.add_uses, [("a", 7, 2), ("b", 7, 1), ("a", 8, 1)])
+        await connection.run_sync(tokens.add_uses, [("a", 7, 3)])
+        await connection.run_sync(tokens.add_uses, [("a", 9, 1), ("a", 9, 1)])
 
         async def since(day: int, *token_ids: str) -> set[tuple[str, int, int]]:
             return set(await tokens.uses_since(connection, token_ids, day))

@@ -118,13 +118,13 @@ async def test_last_used_never_goes_back(database: Database) -> None:
     ]
     for use, at, address in uses:
         async with database.writing() as connection:
-            await tokens.set_last_used(connection, [use])
+            await connection.run_sync(tokens.set_last_used, [use])
         token = await found(database)
         assert (token.last_used_at, token.last_used_from) == (at, address)
     assert (await found(database, "another-one")).last_used_at is None
     async with database.writing() as connection:
         late = [("another-one", NOW, "192.0.2.6"), ("lusab-babad", NOW + 2 * HOUR, "192.0.2.7")]
-        await tokens.set_last_used(connection, late)
+        await connection.run_sync(tokens.set_last_used, late)
     assert (await found(database, "another-one")).last_used_from == "192.0.2.6"
     assert (await found(database)).last_used_at == NOW + 2 * HOUR
 

@@ -62,6 +62,7 @@ class HttpBackend:
         self._root = root.resolve()
         self._config = config
         self._mail_domain = urlsplit(config.public_url).hostname or "localhost"
+        self._inherited = inherited_variables(os.environ)
         self._answers = answers
         program = http_backend_program()
         self._programs = programs_of(program)
@@ -150,7 +151,7 @@ class HttpBackend:
 
     def _command(self, call: Call, repository: str) -> Command:
         root = str(self._root)
-        variables = environment(call, root, repository, self._mail_domain, inherited=os.environ)
+        variables = environment(call, root, repository, self._mail_domain, self._inherited)
         configurations = configurations_of(self._root, repository, self._installation)
         folder = str(self._root / repository)
         return command_for(call, self._programs, folder, variables, configurations)

@@ -9,7 +9,7 @@ import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from hashlib import sha256
 from http import HTTPStatus
 
 from aiohttp.helpers import rfc822_formatted_time
@@ -69,17 +69,24 @@ class Shortcut:
     def __init__(self, parts: GateParts, routes: Sequence[Route]) -> None:
         self._parts = parts
         self._routes = routes
-        self._read_or_remember = lru_cache(_MOST_REMEMBERED)(self._read)
+        self._readings: dict[tuple[bytes, int, int], Reading | None] = {}
 
     def read(self, data: bytes) -> Reading | None:
         """Return what came in one piece and is a request; None: the HTTP parser has to look.
 
-        The same bytes always say the same, so that they need not be read twice.
+        The same bytes always say the same, so that they need not be read twice. They are known by their
+        digest: what opens something is not kept.
         """
         limits = self._parts.config.limits
         longest_head = min(limits.request_line_bytes, limits.header_bytes)
-        read = self._read_or_remember if len(data) <= _LONGEST_REMEMBERED else self._read
-        return read(data, longest_head, limits.headers)
+        key = sha256(data).digest(), longest_head, limits.headers
+        if key not in self._readings:
+            if len(data) > _LONGEST_REMEMBERED:
+                return self._read(data, longest_head, limits.headers)
+            if len(self._readings) >= _MOST_REMEMBERED:
+                del self._readings[next(iter(self._readings))]
+            self._readings[key] = self._read(data, longest_head, limits.headers)
+        return self._readings[key]
 
     def answer(self, reading: Reading, peer: str | None) -> bytes | None:
         """Return all of the answer, None where the gate has to be asked.
@@ -110,6 +117,8 @@ class Shortcut:
         request = plain_request(data, longest_head=longest_head, most_headers=most_headers)
         if request is None:
             return None
+        sent = _sent_in(request)
+        request.headers.pop("authorization", None)
         protocol = protocol_version(request.headers.get("git-protocol", ""))
         operation = _operation(request)
         found = operation and route_for(self._routes, operation.path)
@@ -117,7 +126,7 @@ class Shortcut:
         if found and operation:
             route, path = found
             at_hand = route.backend.at_hand(Asked(operation, path, request.headers, request.body))
-        return Reading(request, operation, protocol, _sent_in(request), at_hand)
+        return Reading(request, operation, protocol, sent, at_hand)
 
     def _address(self, request: PlainRequest, peer: str | None) -> Address | None:
         forwarded = _values(request, "x-forwarded-for")

@@ -245,6 +245,24 @@ async def test_what_has_changed_is_seen(served: Served) -> None:
     assert len(served.taken) == 1
 
 
+async def test_what_is_remembered_of_requests_is_bounded_and_opens_nothing(served: Served) -> None:
+    secret, _ = await served.token("code:read")
+    shortcut = served.runner.app[SHORTCUT]
+    whole = shortcut.read(advertisement(secret))
+    assert shortcut.read(advertisement(secret)) is whole
+    for number in range(600):
+        shortcut.read(advertisement(secret, f"User-Agent: git/{number}"))
+    assert len(shortcut._readings) == 500
+    again = shortcut.read(advertisement(secret))
+    assert again is not whole
+    remembered = repr(shortcut._readings)
+    assert "git/599" in remembered
+    assert secret not in remembered
+    assert basic(secret).removeprefix("Basic ") not in remembered
+    long = advertisement(secret, f"User-Agent: {'x' * 2000}")
+    assert shortcut.read(long) is not shortcut.read(long)
+
+
 async def test_what_the_gate_has_to_decide(served: Served) -> None:
     """What is audited, waits for git, or is refused for what the token may."""
     reader, _ = await served.token("code:read")

@@ -90,7 +90,8 @@ class HttpBackend:
             output.when_taken(on_taken)
             # To tell where it ends saves the client, and the proxy, the pieces' frames.
             length = {"Content-Length": str(output.size)} if output.is_whole else {}
-            yield Answer({**production.headers, **length}, pieces)
+            # What git says of it itself, of a file, is believed: it may have ended before that.
+            yield Answer({**length, **production.headers}, pieces)
 
     def _production(self, call: Call) -> Production:
         """Return what gives the answer already, or begin to make it."""

@@ -174,7 +174,7 @@ class Output:
 
     def _piece_at(self, position: int) -> Piece | None:
         if position < len(self.head):
-            return self.head[position:]
+            return self.head[position : position + _PIECE_BYTES]
         in_file = position - len(self.head)
         if self._file and in_file < self._in_file:
             return FilePart(self._file.fileno(), in_file, min(_LARGEST_PART, self._in_file - in_file))

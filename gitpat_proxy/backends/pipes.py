@@ -12,18 +12,18 @@ import time
 from array import array
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Self, TypeVar
+from typing import Self
+
+from gitpat_proxy.threads import in_thread
 
 _READ_SIZE = 64 * 1024
 _BULK_BYTES = 1024 * 1024
 """After so much a transfer is a long one: its pipe gets this size, and a millisecond does not matter."""
 _FILLING_SECONDS = 0.002
 _DRAINING_SECONDS = 0.008
-"""In which git, which reads 4 KiB at a time, makes room for more than that."""
+"""In which git, which reads 4 KiB at a time, makes room for more than that in a large pipe."""
 _MOVING_SECONDS = 0.02
 """So long a thread moves on with a long transfer, rather than to be called for each piece."""
-
-Result = TypeVar("Result")
 
 
 class Pipe:
@@ -35,6 +35,7 @@ class Pipe:
         self.childs_end: int | None = childs_end
         self._passed_bytes = 0
         self._is_bulk = False
+        self._is_large = False
         self.patience: float | None = None
         """So many seconds the child may keep the proxy waiting at this pipe; then TimeoutError."""
 
@@ -65,6 +66,7 @@ class Pipe:
             # Beyond the user's bound for all pipes (pipe(7), pipe-user-pages-soft) it stays as it is.
             with suppress(OSError):
                 fcntl.fcntl(end, fcntl.F_SETPIPE_SZ, _BULK_BYTES)
+                self._is_large = True
 
     async def _until_ready(
         self, add: Callable[..., None], remove: Callable[[int], bool], end: int
@@ -83,19 +85,6 @@ def _waiting_in(end: int) -> int:
     waiting = array("i", [0])
     fcntl.ioctl(end, termios.FIONREAD, waiting)
     return waiting[0]
-
-
-async def _in_thread(function: Callable[..., Result], *arguments: object) -> Result:
-    """Wait for its end also when cancelled: what it works on is closed next."""
-    running = asyncio.create_task(asyncio.to_thread(function, *arguments))
-    try:
-        return await asyncio.shield(running)
-    except RuntimeError:
-        # There is no thread to be had.
-        return function(*arguments)
-    finally:
-        if not running.done():
-            await asyncio.wait([running])
 
 
 def _splice(end: int, descriptor: int, offset: int, most: int, seconds: float) -> int:
@@ -161,8 +150,12 @@ class OutputPipe(Pipe):
             if not _waiting_in(self._end):
                 await self._until_filled(self._end)
             seconds = _MOVING_SECONDS if self._is_bulk else 0.0
+            arguments = (self._end, descriptor, offset, most, seconds)
             try:
-                moved = await _in_thread(_splice, self._end, descriptor, offset, most, seconds)
+                moved = await in_thread(None, _splice, *arguments)
+            except RuntimeError:
+                # There is no thread to be had.
+                moved = _splice(*arguments)
             except BlockingIOError:
                 continue
             self._count(moved, self._end)
@@ -202,5 +195,5 @@ class InputPipe(Pipe):
                 written = 0
             self._count(written, self._end)
             view = view[written:]
-            if view and self._is_bulk:
+            if view and self._is_large:
                 await asyncio.sleep(_DRAINING_SECONDS)

@@ -11,7 +11,7 @@ from gitpat_proxy.app import GATE, SHORTCUT, make_app
 from gitpat_proxy.config.model import Config
 from gitpat_proxy.services.access import Access
 from gitpat_proxy.shared import Shared
-from gitpat_proxy.shortcut import Reading, Shortcut
+from gitpat_proxy.shortcut import Shortcut
 from gitpat_proxy.store.database import Database
 
 _SHUTDOWN_SECONDS = 2.0
@@ -57,9 +57,8 @@ class _Connection(web.RequestHandler):
         nothing either that would belong to this one.
         """
         if self._is_between_requests and data:
-            reading = self.shortcut.read(data)
-            self._is_between_requests = reading is not None
-            if reading and self.transport and self._is_idle and (answer := self._answer(reading)):
+            answer = self._answer(data)
+            if answer and self.transport:
                 self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
                 self.transport.write(answer)
                 return
@@ -86,9 +85,14 @@ class _Connection(web.RequestHandler):
         is_waiting = self._waiter is not None and not self._waiter.done()
         return is_waiting and not (self._close or self._force_close or self.writing_paused)
 
-    def _answer(self, reading: Reading) -> bytes | None:
+    def _answer(self, data: bytes) -> bytes | None:
+        # Unless it turns out to be one, what follows may be a part of it.
+        self._is_between_requests = False
         try:
-            return self.shortcut.answer(reading, self._peer)
+            reading = self.shortcut.read(data)
+            self._is_between_requests = reading is not None
+            can_answer = reading is not None and self.transport is not None and self._is_idle
+            return self.shortcut.answer(reading, self._peer) if reading and can_answer else None
         except Exception:
             # The outermost edge: the gate meets it again, and tells the client.
             _log.exception("shortcut_failed")

@@ -19,6 +19,7 @@ from gitpat_proxy.store.direct import DirectReader
 from gitpat_proxy.store.errors import DatabaseError, DuplicateError
 from gitpat_proxy.store.file_guard import FileGuard
 from gitpat_proxy.store.tables import REVISION
+from gitpat_proxy.threads import in_thread
 
 BUSY_SECONDS = 60
 """How long a writer waits for others: fifty commands started at once must all succeed."""
@@ -76,17 +77,12 @@ class Database:
     async def write(self, function: Callable[[sa.Connection], None]) -> None:
         """Have a function do what `writing` is for, in a thread of its own: in a third of the time.
 
-        There each statement is passed to a thread and back. Who is cancelled still waits for the end;
-        raises as `writing` does.
+        There each statement is passed to a thread and back. Raises as `writing` does; who is cancelled
+        is so only when it is known what became of it.
         """
         waiting = _turn(self._writing, self.path)
         async with waiting, _sentences(self.path):
-            loop = asyncio.get_running_loop()
-            running = loop.run_in_executor(self._thread, self._write, function)
-            try:
-                await asyncio.shield(running)
-            finally:
-                await asyncio.wait([running])
+            await in_thread(self._thread, self._write, function)
 
     def _write(self, function: Callable[[sa.Connection], None]) -> None:
         with self._writer.begin() as connection:
@@ -124,8 +120,8 @@ class Database:
     async def __aexit__(self, *_: object) -> None:
         self.direct.close()
         await self.engine.dispose()
-        self._writer.dispose()
         self._thread.shutdown()
+        self._writer.dispose()
 
 
 def _url(path: Path, driver: str) -> sa.URL:

@@ -1,6 +1,7 @@
-"""What git writes, on its way into a file without a copy."""
+"""What git writes, on its way into a file without a copy, and what it reads."""
 
 import asyncio
+import fcntl
 import os
 import threading
 import time
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gitpat_proxy.backends.pipes import OutputPipe
+from gitpat_proxy.backends.pipes import InputPipe, OutputPipe
 
 LONG = os.urandom(6_000_000)
 
@@ -75,3 +76,38 @@ async def test_one_who_waits_no_longer_leaves_nothing_behind(tmp_path: Path) -> 
         os.write(pipe.childs_end, b"more")
         await asyncio.sleep(0.05)
         assert file.seek(0, os.SEEK_END) == before
+
+
+@pytest.mark.parametrize("is_refused", [False, True])
+async def test_a_long_input_is_written_whole_and_waits_only_at_a_large_pipe(
+    is_refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond the user's bound for all pipes it stays small; a wait for each of its few pages is long."""
+    waits = []
+
+    def resize(_end: int, _command: int, _size: int) -> None:
+        if is_refused:
+            raise PermissionError
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    monkeypatch.setattr(fcntl, "fcntl", resize)
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    with InputPipe.open() as pipe:
+        assert pipe.childs_end is not None
+        reading = asyncio.create_task(asyncio.to_thread(read_all, os.dup(pipe.childs_end)))
+        pipe.passed_on()
+        for start in range(0, len(LONG), 700_000):
+            await pipe.write(LONG[start : start + 700_000])
+        pipe.close()
+        assert await reading == LONG
+    assert bool(waits) is not is_refused
+
+
+def read_all(end: int) -> bytes:
+    with os.fdopen(end, "rb", buffering=0) as file:
+        pieces = []
+        while piece := file.read(4096):
+            pieces.append(piece)
+        return b"".join(pieces)

@@ -5,6 +5,7 @@ import errno
 import os
 import sqlite3
 import tempfile
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
@@ -203,6 +204,38 @@ async def test_a_flush_that_is_cancelled_loses_nothing(held_up: HeldUp) -> None:
     await recorder.flush()
     assert await written(held_up) == ["event-1"]
     await recorder.close()
+
+
+async def test_a_flush_that_is_cancelled_while_it_writes_writes_once(database: Database) -> None:
+    recorder = Recorder(database)
+    recorder.event(event(1))
+    with closing(sqlite3.connect(database.path, isolation_level=None)) as another:
+        another.execute("BEGIN IMMEDIATE")
+        flush = asyncio.create_task(recorder.flush())
+        for _ in range(3):
+            await asyncio.sleep(0.02)
+            flush.cancel()
+        another.execute("ROLLBACK")
+    await asyncio.wait([flush])
+    await recorder.flush()
+    assert await written(database) == ["event-1"]
+
+
+async def test_without_a_thread_it_is_written_later_and_once(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    recorder = Recorder(database)
+    recorder.event(event(1))
+    with monkeypatch.context() as patch, capture_logs() as log:
+        patch.setattr(threading.Thread, "start", start)
+        for _ in range(3):
+            await recorder.flush()
+    assert [line["event"] for line in log] == ["audit_not_written"] * 3
+    await recorder.flush()
+    assert await written(database) == ["event-1"]
 
 
 async def test_recording_waits_for_nobody(held_up: HeldUp) -> None:

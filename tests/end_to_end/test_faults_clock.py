@@ -112,10 +112,10 @@ def test_a_clock_that_was_far_ahead_for_a_moment(
 
 def test_a_clock_that_is_put_back_keeps_nobody_from_signing_in(proxy: Proxy, clock: Clock) -> None:
     person(proxy, "ada")
-    for _ in range(7):
-        wrong = {"name": "ada", "password": "not it"}
-        page = Visitor(proxy.port).submit("/-/sign-in", wrong)
-    assert page.status == 429
+    wrong = {"name": "ada", "password": "not it"}
+    # Each time one has to wait longer, until that is more than a slow machine takes in between.
+    tries = (Visitor(proxy.port).submit("/-/sign-in", wrong).status for _ in range(20))
+    assert 429 in tries
     clock.put(-30 * DAY)
     assert Visitor(proxy.port).sign_in("ada").get("/-/tokens").status == 200
 

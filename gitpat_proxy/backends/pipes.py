@@ -116,6 +116,15 @@ def _splice(end: int, descriptor: int, offset: int, most: int, seconds: float) -
     return moved
 
 
+async def _spliced(end: int, descriptor: int, offset: int, most: int, seconds: float) -> int:
+    """Do so in a thread; here where there is none to be had."""
+    arguments = (end, descriptor, offset, most, seconds)
+    try:
+        return await in_thread(None, _splice, *arguments)
+    except RuntimeError:
+        return _splice(*arguments)
+
+
 class OutputPipe(Pipe):
     """What a child writes.
 
@@ -150,12 +159,8 @@ class OutputPipe(Pipe):
             if not _waiting_in(self._end):
                 await self._until_filled(self._end)
             seconds = _MOVING_SECONDS if self._is_bulk else 0.0
-            arguments = (self._end, descriptor, offset, most, seconds)
             try:
-                moved = await in_thread(None, _splice, *arguments)
-            except RuntimeError:
-                # There is no thread to be had.
-                moved = _splice(*arguments)
+                moved = await _spliced(self._end, descriptor, offset, most, seconds)
             except BlockingIOError:
                 continue
             self._count(moved, self._end)

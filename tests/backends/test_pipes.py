@@ -44,6 +44,20 @@ async def test_all_of_it_comes_in_its_order(tmp_path: Path, piece: int, pause: f
         assert (tmp_path / "file").read_bytes() == content
 
 
+async def test_without_a_thread_it_comes_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with OutputPipe.open() as pipe, (tmp_path / "file").open("w+b") as file:
+        assert pipe.childs_end is not None
+        os.write(pipe.childs_end, LONG[:50_000])
+        pipe.passed_on()
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", start)
+            assert sum(await moved(pipe, file.fileno(), 20_000)) == 50_000
+        assert (tmp_path / "file").read_bytes() == LONG[:50_000]
+
+
 async def test_a_file_that_takes_nothing(tmp_path: Path) -> None:
     """What was to be moved can still be read."""
     (tmp_path / "file").touch()

@@ -25,6 +25,7 @@ async def in_thread(
             try:
                 done.set_result(function(*arguments))
             except BaseException as error:
+                # Whatever it is, it is for who waits, who would else wait for ever.
                 done.set_exception(error)
 
     try:

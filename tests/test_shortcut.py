@@ -293,6 +293,27 @@ async def test_what_the_gate_has_to_decide(served: Served) -> None:
     assert served.taken == []
 
 
+async def test_after_a_failure_the_rest_of_the_connection_is_the_parsers(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody knows whether what failed was whole: what looks like a request may be a part of it."""
+    secret, _ = await served.token("code:read")
+    one = advertisement(secret)
+    whole = await short_and_long(served, one)
+    client = await served.connect()
+
+    def fail(_data: bytes) -> None:
+        raise ValueError("anything")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(served.runner.app[SHORTCUT], "read", fail)
+        client.writer.write(one)
+        assert (await client.answer()).body == whole.body
+    client.writer.write(one)
+    assert (await client.answer()).body == whole.body
+    assert len(served.taken) == 1
+
+
 async def test_requests_one_behind_the_other(served: Served) -> None:
     """In one piece they are the HTTP parser's, and so is all that follows on the connection."""
     secret, _ = await served.token("code:read")

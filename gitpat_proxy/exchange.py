@@ -36,12 +36,13 @@ from gitpat_proxy.git.fetch import ArchiveObserver, FetchObserver
 from gitpat_proxy.git.operation import Kind, Operation, Service, protocol_version
 from gitpat_proxy.git.pktline import pkt_line
 from gitpat_proxy.git.push import MOST_COMMANDS, MOST_UPDATES, PushObserver, RefUpdate
+from gitpat_proxy.log import log_line
 from gitpat_proxy.outcome import (
-    log_request,
     own_headers,
     refusal_headers,
     refusal_line,
     refusal_text,
+    request_facts,
 )
 
 # git shows nothing of a refused POST's body, but what stands in an ERR packet (gitprotocol-pack).
@@ -554,7 +555,7 @@ class Exchange:
             "bytes_out": self._bytes_out,
             "seconds": round(time.monotonic() - self._started, 4),
         }
-        log_request(sender, self.operation, self.token, outcome)
+        log_line("request", request_facts(sender, self.operation, self.token, outcome))
 
 
 def _step_of(refusal: Refusal) -> dict[str, object]:

@@ -5,10 +5,12 @@ import json
 import logging
 import os
 import re
+import secrets
 import sys
-from collections.abc import Callable, Mapping, MutableMapping
+import time
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, TextIO, cast
 
 import structlog
@@ -48,6 +50,50 @@ def log_line(event: str, facts: Mapping[str, object]) -> None:
     _logger_of(configured["logger_factory"]).info(line)
 
 
+class RepeatedLine:
+    """A line that is written many times, as `log_line` writes it: put together once.
+
+    Only the facts that it is made without differ. They are numbers, or text without anything that JSON
+    escapes, and nothing secret.
+    """
+
+    def __init__(self, event: str, facts: Mapping[str, object], differing: Sequence[str]) -> None:
+        """`facts` has the differing ones too, at their places, whatever they are."""
+        self._event = event
+        self._facts = facts
+        self._differing = differing
+        marked = {**facts, **{name: _mark(name) for name in differing}}
+        line = {**marked, "event": event, "level": "info", "time": _mark("time")}
+        self._pattern = _pattern_of(_without_secrets(None, "info", _encode(line)), (*differing, "time"))
+
+    def write(self, *values: str | float) -> None:
+        """Write it with these as the differing facts, in their order."""
+        configured = structlog.get_config()
+        if _as_json in configured["processors"]:
+            texts = (*values, _now_text())
+            line = self._pattern % tuple([f'"{t}"' if isinstance(t, str) else t for t in texts])
+            _logger_of(configured["logger_factory"]).info(line)
+        else:
+            differing = dict(zip(self._differing, values, strict=True))
+            log_line(self._event, {**self._facts, **differing})
+
+
+_MARK = secrets.token_hex(16)
+"""Nobody knows it: no fact that somebody sent has it in it."""
+
+
+def _mark(name: str) -> str:
+    return f"{_MARK} {name}"
+
+
+def _pattern_of(text: str, names: Sequence[str]) -> str:
+    """Return the text with a `%s` where each of the names was marked, which all come in that order."""
+    pattern = text.replace("%", "%%")
+    for name in names:
+        pattern = pattern.replace(_encode(_mark(name)), "%s")
+    return pattern
+
+
 @cache
 def _logger_of(factory: Callable[[], structlog.typing.WrappedLogger]) -> structlog.typing.WrappedLogger:
     return factory()
@@ -60,7 +106,14 @@ def _add_time(_logger: object, _method: str, line: MutableMapping[str, Any]) -> 
 
 
 def _now_text() -> str:
-    return datetime.now(UTC).isoformat().removesuffix("+00:00") + "Z"
+    """Return the time with microseconds, in a third of the time that datetime takes."""
+    seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
+    return f"{_second_text(seconds)}.{nanoseconds // 1000:06}Z"
+
+
+@lru_cache(maxsize=1)
+def _second_text(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat().removesuffix("+00:00")
 
 
 def _as_json(_logger: object, _method: str, line: MutableMapping[str, Any]) -> str:

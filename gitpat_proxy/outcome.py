@@ -8,7 +8,6 @@ from gitpat_proxy.access.model import Token
 from gitpat_proxy.access.refusal import Refusal
 from gitpat_proxy.access.secret import without_secrets
 from gitpat_proxy.git.operation import Operation
-from gitpat_proxy.log import log_line
 
 _CHALLENGE = 'Basic realm="Git, with a personal access token as the password", charset="UTF-8"'
 
@@ -50,13 +49,13 @@ def refusal_text(refusal: Refusal, request_id: str, public_url: str) -> str:
     return f"{refusal_line(refusal, request_id)}\n{link}"
 
 
-def log_request(
+def request_facts(
     sender: Mapping[str, object],
     operation: Operation | None,
     token: Token | None,
     outcome: Mapping[str, object],
-) -> None:
-    """Write a request's one line: who sent it, what was asked for, and what came of it.
+) -> dict[str, object]:
+    """Return what a request's one line says: who sent it, what was asked for, and what came of it.
 
     Its form is stable: fail2ban's filter (packaging/fail2ban) reads it key by key, in this order.
     """
@@ -67,4 +66,4 @@ def log_request(
         "service": operation and operation.service,
         "kind": operation and operation.kind,
     }
-    log_line("request", {**sender, **asked, **outcome})
+    return {**sender, **asked, **outcome}

@@ -7,6 +7,7 @@ steps are the gate's, by the same functions and in the same order.
 
 import secrets
 import time
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -16,9 +17,9 @@ from aiohttp.helpers import rfc822_formatted_time
 
 from gitpat_proxy.access.address import Address, address_text, client_address
 from gitpat_proxy.access.model import Token
-from gitpat_proxy.access.policy import decide
+from gitpat_proxy.access.policy import Attempt, Permit, decide
 from gitpat_proxy.access.refusal import Refusal, RefusedError
-from gitpat_proxy.access.representation import ending_text
+from gitpat_proxy.access.representation import is_near, time_text
 from gitpat_proxy.access.secret import SentSecret
 from gitpat_proxy.authentication import sent_secret
 from gitpat_proxy.backends.base import Asked, WholeAnswer
@@ -34,11 +35,12 @@ from gitpat_proxy.git.operation import (
     protocol_version,
 )
 from gitpat_proxy.git.plain_request import PlainRequest, plain_request
+from gitpat_proxy.log import RepeatedLine
 from gitpat_proxy.outcome import (
-    log_request,
     own_headers,
     refusal_headers,
     refusal_text,
+    request_facts,
 )
 from gitpat_proxy.routes import Route, route_for
 from gitpat_proxy.store.direct import NotAtOnceError
@@ -46,21 +48,26 @@ from gitpat_proxy.store.errors import DatabaseError
 
 _LONGEST_REMEMBERED = 2048
 """Bytes of a request; git's own are a quarter of that to a half."""
-_MOST_REMEMBERED = 500
+_MOST_REMEMBERED = 1000
 
 
-@dataclass(frozen=True)
+@dataclass
 class Reading:
-    """What a request says by itself, whoever sends it and whenever.
+    """What a request says by itself, whoever sends it and whenever; and what was answered last.
 
-    `operation` None: the gate has to look. `sent` is a refusal where no secret came.
+    `operation` None: the gate has to look. `sent` is a refusal where no secret came. `address` is that
+    of the client, as the connection and the proxies in front tell.
     """
 
     request: PlainRequest
     operation: Operation | None
     protocol: int
     sent: SentSecret | Refusal
+    address: Address | None
     at_hand: Callable[[], WholeAnswer | None]
+    permit: Permit | None = None
+    given: "_Given | None" = None
+    refused: "_Refused | None" = None
 
 
 class Shortcut:
@@ -69,56 +76,73 @@ class Shortcut:
     def __init__(self, parts: GateParts, routes: Sequence[Route]) -> None:
         self._parts = parts
         self._routes = routes
-        self._readings: dict[tuple[bytes, int, int], Reading | None] = {}
+        self._readings: dict[tuple[bytes, str | None, int, int], Reading | None] = {}
 
-    def read(self, data: bytes) -> Reading | None:
+    def read(self, data: bytes, peer: str | None) -> Reading | None:
         """Return what came in one piece and is a request; None: the HTTP parser has to look.
 
-        The same bytes always say the same, so that they need not be read twice. They are known by their
-        digest: what opens something is not kept.
+        `peer` is the connection's other end, None for a Unix socket. The same bytes from there always
+        say the same, so that they need not be read twice. They are known by their digest: what opens
+        something is not kept.
         """
         limits = self._parts.config.limits
         longest_head = min(limits.request_line_bytes, limits.header_bytes)
-        key = sha256(data).digest(), longest_head, limits.headers
-        if key not in self._readings:
-            if len(data) > _LONGEST_REMEMBERED:
-                return self._read(data, longest_head, limits.headers)
+        key = sha256(data).digest(), peer, longest_head, limits.headers
+        if key in self._readings:
+            return self._readings[key]
+        reading = self._read(data, peer, longest_head, limits.headers)
+        if len(data) <= _LONGEST_REMEMBERED:
             if len(self._readings) >= _MOST_REMEMBERED:
                 del self._readings[next(iter(self._readings))]
-            self._readings[key] = self._read(data, longest_head, limits.headers)
-        return self._readings[key]
+            self._readings[key] = reading
+        return reading
 
-    def answer(self, reading: Reading, peer: str | None) -> bytes | None:
-        """Return all of the answer, None where the gate has to be asked.
-
-        `peer` is the connection's other end, None for a Unix socket.
-        """
+    def answer(self, reading: Reading) -> bytes | None:
+        """Return all of the answer, None where the gate has to be asked."""
+        began = time.monotonic()
         operation = reading.operation
         if operation is None:
             return None
-        exchange = _ShortExchange(reading, self._address(reading.request, peer))
         if isinstance(reading.sent, Refusal):
-            return exchange.refuse(operation, reading.sent, self._parts.config.public_url)
+            return self._refuse(reading, reading.sent, began)
         try:
-            token, account = self._parts.authentication.token_at_once(reading.sent, exchange.address)
+            found = self._parts.authentication.token_at_once(reading.sent, reading.address)
         except RefusedError as error:
-            return exchange.refuse(operation, error.refusal, self._parts.config.public_url)
+            return self._refuse(reading, error.refusal, began)
         except (NotAtOnceError, DatabaseError):
             return None
-        attempt = self._parts.attempt(operation, token, account, exchange.address)
-        # A refusal is the gate's to give: the audit keeps it.
-        refusal = decide(attempt, self._parts.config.missing_scope_status)
-        if refusal or not (whole := reading.at_hand()):
-            return None
-        self._parts.recorder.use(token.id, attempt.now, exchange.address_text)
-        return exchange.give(operation, token, whole, ending_text(token, attempt.now))
+        return self._give(reading, self._parts.attempt(operation, *found, reading.address), began)
 
-    def _read(self, data: bytes, longest_head: int, most_headers: int) -> Reading | None:
+    def _give(self, reading: Reading, attempt: Attempt, began: float) -> bytes | None:
+        token = attempt.token
+        if reading.permit is None or not reading.permit.covers(attempt):
+            # A refusal is the gate's to give: the audit keeps it.
+            if decide(attempt, self._parts.config.missing_scope_status):
+                return None
+            reading.permit = Permit(attempt, token.ends_at)
+        if not (whole := reading.at_hand()):
+            return None
+        self._parts.recorder.use(token.id, attempt.now, address_text(reading.address))
+        ends_soon = is_near(reading.permit.ends_at, attempt.now)
+        if reading.given is None or not reading.given.is_of(whole, token, ends_soon=ends_soon):
+            reading.given = _Given(reading, token, whole, ends_soon=ends_soon)
+        return reading.given.told(began) + whole.body
+
+    def _refuse(self, reading: Reading, refusal: Refusal, began: float) -> bytes:
+        if reading.refused is None or reading.refused.refusal != refusal:
+            reading.refused = _Refused(reading, refusal, self._parts.config.public_url)
+        return reading.refused.told(began)
+
+    def _read(
+        self, data: bytes, peer: str | None, longest_head: int, most_headers: int
+    ) -> Reading | None:
         request = plain_request(data, longest_head=longest_head, most_headers=most_headers)
         if request is None:
             return None
         sent = _sent_in(request)
         request.headers.pop("authorization", None)
+        forwarded = _values(request, "x-forwarded-for")
+        address = client_address(peer, forwarded, self._parts.config.trusted_proxies)
         protocol = protocol_version(request.headers.get("git-protocol", ""))
         operation = _operation(request)
         found = operation and route_for(self._routes, operation.path)
@@ -126,53 +150,87 @@ class Shortcut:
         if found and operation:
             route, path = found
             at_hand = route.backend.at_hand(Asked(operation, path, request.headers, request.body))
-        return Reading(request, operation, protocol, sent, at_hand)
-
-    def _address(self, request: PlainRequest, peer: str | None) -> Address | None:
-        forwarded = _values(request, "x-forwarded-for")
-        return client_address(peer, forwarded, self._parts.config.trusted_proxies)
+        return Reading(request, operation, protocol, sent, address, at_hand)
 
 
-class _ShortExchange:
-    """A request and its answer, told as `Exchange` does."""
+_REQUEST_ID = secrets.token_hex(6)
+"""Stands for one in what is put together before the request comes; nobody knows it."""
 
-    def __init__(self, reading: Reading, address: Address | None) -> None:
-        self.address = address
-        self.address_text = address_text(address)
-        self._reading = reading
-        self._request_id = secrets.token_hex(6)
-        self._began = time.monotonic()
 
-    def refuse(self, operation: Operation, refusal: Refusal, public_url: str) -> bytes:
-        headers = own_headers(self._request_id, None) | refusal_headers(refusal)
+class _Told:
+    """An answer, and the line about it in the log, both put together once: as `Exchange` does.
+
+    Of two requests that are told the same, only ids, times and durations differ.
+    """
+
+    def __init__(self, head: str, length: int, text: str, facts: Mapping[str, object]) -> None:
+        """`text` is all of the body, or nothing of it; `length` is that of the body, in bytes."""
+        self._head = f"{head}Content-Length: {length}\r\nServer: gitpat-proxy\r\n".split(_REQUEST_ID)
+        self._text = text.split(_REQUEST_ID)
+        self._line = RepeatedLine("request", facts, ("request", "seconds"))
+
+    def told(self, began: float) -> bytes:
+        """Return it for a request that came at that time (`time.monotonic`), with its line written."""
+        request_id = secrets.token_hex(6)
+        self._line.write(request_id, round(time.monotonic() - began, 4))
+        date = f"Date: {rfc822_formatted_time()}\r\n\r\n"
+        return f"{request_id.join(self._head)}{date}{request_id.join(self._text)}".encode()
+
+
+class _Given(_Told):
+    """What the backend has at hand: the head alone, which the body follows."""
+
+    def __init__(self, reading: Reading, token: Token, whole: WholeAnswer, *, ends_soon: bool) -> None:
+        # The body is the backend's to keep, or to forget.
+        self._of = weakref.ref(whole), token, ends_soon
+        ends = time_text(token.ends_at) if ends_soon else None
+        headers = {**whole.headers, **own_headers(_REQUEST_ID, ends)}
+        size = len(whole.body)
+        super().__init__(_head(200, headers), size, "", _facts(reading, token, None, size))
+
+    def is_of(self, whole: WholeAnswer, token: Token, *, ends_soon: bool) -> bool:
+        """Tell whether it is what would be put together for these."""
+        of, of_token, ended_soon = self._of
+        return of() is whole and of_token is token and ended_soon is ends_soon
+
+
+class _Refused(_Told):
+    """A refusal where no token is known."""
+
+    def __init__(self, reading: Reading, refusal: Refusal, public_url: str) -> None:
+        self.refusal = refusal
+        headers = own_headers(_REQUEST_ID, None) | refusal_headers(refusal)
         headers["Content-Type"] = "text/plain; charset=utf-8"
-        body = refusal_text(refusal, self._request_id, public_url).encode()
-        self._log(operation, None, refusal, len(body))
-        return _answer(refusal.status, headers, body)
+        text = refusal_text(refusal, _REQUEST_ID, public_url)
+        length = len(text.encode())
+        facts = _facts(reading, None, refusal, length)
+        super().__init__(_head(refusal.status, headers), length, text, facts)
 
-    def give(self, operation: Operation, token: Token, whole: WholeAnswer, ends: str | None) -> bytes:
-        self._log(operation, token, None, len(whole.body))
-        return _answer(200, {**whole.headers, **own_headers(self._request_id, ends)}, whole.body)
 
-    def _log(
-        self, operation: Operation, token: Token | None, refusal: Refusal | None, size: int
-    ) -> None:
-        sender = {
-            "request": self._request_id,
-            "address": self.address_text,
-            "method": self._reading.request.method,
-        }
-        outcome = {
-            "protocol": self._reading.protocol,
-            "status": refusal.status if refusal else 200,
-            "code": refusal.code if refusal else None,
-            "reason": refusal.sentence if refusal else None,
-            "complete": True,
-            "bytes_in": len(self._reading.request.body) if token else 0,
-            "bytes_out": 0 if refusal else size,
-            "seconds": round(time.monotonic() - self._began, 4),
-        }
-        log_request(sender, operation, token, outcome)
+def _head(status: int, headers: Mapping[str, str]) -> str:
+    lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+    return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n{lines}"
+
+
+def _facts(
+    reading: Reading, token: Token | None, refusal: Refusal | None, size: int
+) -> dict[str, object]:
+    sender = {
+        "request": _REQUEST_ID,
+        "address": address_text(reading.address),
+        "method": reading.request.method,
+    }
+    outcome = {
+        "protocol": reading.protocol,
+        "status": refusal.status if refusal else 200,
+        "code": refusal.code if refusal else None,
+        "reason": refusal.sentence if refusal else None,
+        "complete": True,
+        "bytes_in": len(reading.request.body) if token else 0,
+        "bytes_out": 0 if refusal else size,
+        "seconds": 0.0,
+    }
+    return request_facts(sender, reading.operation, token, outcome)
 
 
 def _operation(request: PlainRequest) -> Operation | None:
@@ -207,11 +265,3 @@ def _nothing() -> None:
 def _values(request: PlainRequest, name: str) -> tuple[str, ...]:
     value = request.headers.get(name)
     return () if value is None else (value,)
-
-
-def _answer(status: int, headers: Mapping[str, str], body: bytes) -> bytes:
-    lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-    return (
-        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n{lines}Content-Length: {len(body)}\r\n"
-        f"Date: {rfc822_formatted_time()}\r\nServer: gitpat-proxy\r\n\r\n"
-    ).encode() + body

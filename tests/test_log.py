@@ -65,6 +65,40 @@ except KeyError:
     assert f"KeyError: '{hint}'" in lines[4]["exception"]
 
 
+def test_a_repeated_line_is_what_it_would_be_otherwise() -> None:
+    facts = {"id": "-", "text": 'ü % %s "\\n\x1b', "no": None, "seconds": 0, "more": [1, {"a": True}]}
+    lines, _ = logged(
+        f"""
+from gitpat_proxy.log import RepeatedLine, log_line
+facts = {facts!r}
+line = RepeatedLine("request", facts, ("id", "seconds"))
+line.write("abc", 0.25)
+log_line("request", facts | {{"id": "abc", "seconds": 0.25}})
+line.write("def", 7)
+"""
+    )
+    assert lines[2]["id"] == "def"
+    assert lines[2]["seconds"] == 7
+    for line in lines:
+        assert line.pop("time").endswith("Z")
+    assert list(lines[0].items()) == list(lines[1].items())
+    assert lines[0] == facts | {"id": "abc", "seconds": 0.25, "event": "request", "level": "info"}
+
+
+def test_no_fact_takes_the_place_of_one_that_differs() -> None:
+    lines, secret = logged(
+        """
+from gitpat_proxy.log import RepeatedLine
+names = ["id", "\\0id\\0", "%s", "%(id)s", "0" * 32 + " id"]
+line = RepeatedLine("request", {"names": names, "secret": secret, "id": 0}, ("id",))
+line.write(5)
+"""
+    )
+    assert lines[0]["names"] == ["id", "\0id\0", "%s", "%(id)s", "0" * 32 + " id"]
+    assert lines[0]["id"] == 5
+    assert lines[0]["secret"] == hint_of(secret)
+
+
 def test_a_secret_inside_a_list_or_an_object_is_replaced_too() -> None:
     lines, secret = logged("log.info('x', words=['git', secret], headers={'a': (secret, 1)})")
     assert lines[0]["words"] == ["git", hint_of(secret)]

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from aiohttp import web
 from structlog.testing import capture_logs
 
 from gitpat_proxy.access.model import Author
+from gitpat_proxy.access.rules import AccessRules
 from gitpat_proxy.access.secret import make_secret
 from gitpat_proxy.app import SHORTCUT
 from gitpat_proxy.config.model import Config
@@ -48,6 +50,7 @@ class Answer:
     line: dict[str, object]
     keys: list[str] = field(default_factory=list)
     """Of the line, in their order, which is promised."""
+    request_id: str = field(default="", compare=False)
 
 
 @dataclass
@@ -106,6 +109,7 @@ class Client:
                 if not lines:  # The long way writes it after the answer.
                     await asyncio.sleep(0)
         line = lines[-1]
+        assert line["request"] == answer.request_id
         answer.keys = list(line)
         answer.line = {name: value for name, value in line.items() if name not in OF_THE_MOMENT}
         return answer
@@ -121,9 +125,10 @@ class Client:
             while size := int(await self.reader.readline(), 16):
                 body += (await self.reader.readexactly(size + 2))[:-2]
             await self.reader.readline()
-        body = body.replace(headers["x-request-id"].encode(), b"ID")
+        request_id = headers["x-request-id"]
+        body = body.replace(request_id.encode(), b"ID")
         headers = {name: value for name, value in headers.items() if name not in OF_THE_MOMENT}
-        return Answer(status, headers, body, {})
+        return Answer(status, headers, body, {}, request_id=request_id)
 
 
 @pytest.fixture
@@ -143,8 +148,8 @@ async def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
         shortcut = runner.app[SHORTCUT]
         answer = shortcut.answer
 
-        def noted(reading: Reading, peer: str | None) -> bytes | None:
-            answered = answer(reading, peer)
+        def noted(reading: Reading) -> bytes | None:
+            answered = answer(reading)
             served.taken += [reading.request.path] if answered else []
             return answered
 
@@ -245,22 +250,84 @@ async def test_what_has_changed_is_seen(served: Served) -> None:
     assert len(served.taken) == 1
 
 
+async def test_what_is_said_again_says_what_is_so_now(served: Served) -> None:
+    """What was put together for an answer before holds no longer than its grounds."""
+    facts = TokenFacts(name="T", scopes=["code:read"], expires="60d")
+    secret, token = await served.tokens.create("alice", facts, by=SOMEBODY)
+    request = advertisement(secret)
+    whole = await short_and_long(served, request)
+    client = await served.connect()
+    answers = [await client.ask(request) for _ in range(3)]
+    assert answers == [whole] * 3
+    assert len({answer.request_id for answer in answers}) == 3
+    await served.tokens.edit(token.id, TokenFacts(expires="1d"), by=SOMEBODY)
+    assert "x-token-expires" in (await client.ask(request)).headers
+    await served.tokens.edit(token.id, TokenFacts(expires="60d"), by=SOMEBODY)
+    assert await client.ask(request) == whole
+    assert len(served.taken) == 6
+    access = served.runner.app[SHORTCUT]._parts.access
+    access.hold(AccessRules((), {}))
+    assert (await client.ask(request)).line["code"] == "repository_not_found"
+    access.hold(None)
+    assert await client.ask(request) == whole
+    await served.tokens.edit(token.id, TokenFacts(addresses=["192.0.2.0/24"]), by=SOMEBODY)
+    assert (await client.ask(request)).line["code"] == "address_denied"
+    assert len(served.taken) == 7
+
+
+async def test_what_is_remembered_of_requests_keeps_no_answer(served: Served) -> None:
+    """The answers are the backend's to keep, within its bounds."""
+    secret, _ = await served.token("code:read")
+    request = advertisement(secret)
+    await short_and_long(served, request)
+    reading = served.runner.app[SHORTCUT].read(request, "127.0.0.1")
+    assert reading
+    whole = reading.at_hand()
+    assert whole
+    assert reading.given
+    kept = weakref.ref(whole)
+    del whole
+    commit = (served.repository / "refs/heads/main").read_bytes()
+    (served.repository / "refs/heads/new").write_bytes(commit)
+    assert reading.at_hand() is None
+    assert kept() is None
+
+
+async def test_a_refusal_that_is_said_again(served: Served) -> None:
+    """Of unknown tokens an address may try some; the others are refused for another reason."""
+    client = await served.connect()
+    codes = set()
+    for _ in range(40):
+        request = advertisement(make_secret())
+        for _ in range(2):
+            answer = await client.ask(request)
+            code = answer.line["code"]
+            assert ("retry-after" in answer.headers) is (code == "throttled")
+            codes.add(code)
+    assert codes == {"token_unknown", "throttled"}
+    missing = [await client.ask(get(ADVERTISEMENT)) for _ in range(2)]
+    assert missing[0] == missing[1]
+    assert missing[0].body.count(b"ID") == 1
+
+
 async def test_what_is_remembered_of_requests_is_bounded_and_opens_nothing(served: Served) -> None:
     secret, _ = await served.token("code:read")
     shortcut = served.runner.app[SHORTCUT]
-    whole = shortcut.read(advertisement(secret))
-    assert shortcut.read(advertisement(secret)) is whole
-    for number in range(600):
-        shortcut.read(advertisement(secret, f"User-Agent: git/{number}"))
-    assert len(shortcut._readings) == 500
-    again = shortcut.read(advertisement(secret))
+    peer = "192.0.2.1"
+    whole = shortcut.read(advertisement(secret), peer)
+    assert shortcut.read(advertisement(secret), peer) is whole
+    assert shortcut.read(advertisement(secret), "192.0.2.2") is not whole
+    for number in range(1100):
+        shortcut.read(advertisement(secret, f"User-Agent: git/{number}"), peer)
+    assert len(shortcut._readings) == 1000
+    again = shortcut.read(advertisement(secret), peer)
     assert again is not whole
     remembered = repr(shortcut._readings)
-    assert "git/599" in remembered
+    assert "git/1099" in remembered
     assert secret not in remembered
     assert basic(secret).removeprefix("Basic ") not in remembered
     long = advertisement(secret, f"User-Agent: {'x' * 2000}")
-    assert shortcut.read(long) is not shortcut.read(long)
+    assert shortcut.read(long, peer) is not shortcut.read(long, peer)
 
 
 async def test_what_the_gate_has_to_decide(served: Served) -> None:
@@ -302,7 +369,7 @@ async def test_after_a_failure_the_rest_of_the_connection_is_the_parsers(
     whole = await short_and_long(served, one)
     client = await served.connect()
 
-    def fail(_data: bytes) -> None:
+    def fail(*_: object) -> None:
         raise ValueError("anything")
 
     with monkeypatch.context() as patch:

@@ -1,7 +1,7 @@
 """May this token, of this account, from this address, do this: the one place that decides."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
 
@@ -16,8 +16,7 @@ from gitpat_proxy.access.scopes import granted_by, withheld_from
 from gitpat_proxy.git.operation import Operation
 
 
-@dataclass(frozen=True)
-class Attempt:
+class Attempt(NamedTuple):
     """All that a decision rests on. `address` is None where a Unix socket brings no client's.
 
     `rules` are those that hold for the account; None: nothing limits what accounts may do.
@@ -29,6 +28,29 @@ class Attempt:
     address: Address | None
     now: datetime
     rules: tuple[AccessRule, ...] | None = None
+
+
+class Permit(NamedTuple):
+    """A permitted attempt, which others that are like it need not be decided for anew.
+
+    `ends_at` is when the first of its tokens expires; None: never.
+    """
+
+    attempt: Attempt
+    ends_at: datetime | None
+
+    def covers(self, attempt: Attempt) -> bool:
+        """Tell whether the other one is the very same but for the time, and no token's state by that."""
+        earlier = self.attempt
+        return (
+            attempt.token is earlier.token
+            and attempt.account is earlier.account
+            and attempt.rules is earlier.rules
+            and attempt.operation is earlier.operation
+            and attempt.address is earlier.address
+            and attempt.now >= earlier.now
+            and (self.ends_at is None or attempt.now < self.ends_at)
+        )
 
 
 class Check(NamedTuple):

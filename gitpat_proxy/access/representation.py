@@ -53,7 +53,12 @@ def token_object(token: Token, now: datetime) -> dict[str, object]:
 def ending_text(token: Token, now: datetime) -> str | None:
     """Return when the token ends if that is near, for those who can still see to it."""
     end = token.ends_at
-    return None if end is None or end > now + _NEAR_END else time_text(end)
+    return time_text(end) if is_near(end, now) else None
+
+
+def is_near(end: datetime | None, now: datetime) -> bool:
+    """Tell whether who uses a token should hear of its end."""
+    return end is not None and end <= now + _NEAR_END
 
 
 _NEAR_END = timedelta(days=30)

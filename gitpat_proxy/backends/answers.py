@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from gitpat_proxy.backends.base import AnswerCutError, Piece
+from gitpat_proxy.backends.base import AnswerCutError, Piece, WholeAnswer
 from gitpat_proxy.backends.fingerprint import Fingerprint
 from gitpat_proxy.backends.output import Output
 from gitpat_proxy.backends.spool import Spool
@@ -44,6 +44,8 @@ class Production:
         self.is_good = False
         """It is whole, and git had nothing to complain of."""
         self.is_kept = False
+        self.whole: WholeAnswer | None = None
+        """It, once it is good and all of it is in memory."""
         self._begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         # Where nobody waits for it any more, nobody asks how it failed.
         self._begun.add_done_callback(lambda begun: begun.cancelled() or begun.exception())
@@ -164,6 +166,8 @@ class Answers:
             self._forget(name, question, production)
             return
         is_small = question.is_about_refs and output.is_in_memory
+        if output.is_in_memory:
+            production.whole = WholeAnswer(production.headers, output.head)
         facts = len(self._known[name].fingerprint.facts)
         taken = len(output.head) + _BYTES_PER_FACT * facts
         size = self._sizes[name, question] = taken if is_small else 0

@@ -75,9 +75,7 @@ class HttpBackend:
 
         def answer() -> WholeAnswer | None:
             production = question and self._answers.find(name, question)
-            if not (production and production.is_good and production.output.is_in_memory):
-                return None
-            return WholeAnswer(production.headers, production.output.head)
+            return production.whole if production else None
 
         return answer
 

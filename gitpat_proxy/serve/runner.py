@@ -89,10 +89,10 @@ class _Connection(web.RequestHandler):
         # Unless it turns out to be one, what follows may be a part of it.
         self._is_between_requests = False
         try:
-            reading = self.shortcut.read(data)
+            reading = self.shortcut.read(data, self._peer)
             self._is_between_requests = reading is not None
             can_answer = reading is not None and self.transport is not None and self._is_idle
-            return self.shortcut.answer(reading, self._peer) if reading and can_answer else None
+            return self.shortcut.answer(reading) if reading and can_answer else None
         except Exception:
             # The outermost edge: the gate meets it again, and tells the client.
             _log.exception("shortcut_failed")

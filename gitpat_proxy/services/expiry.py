@@ -17,9 +17,13 @@ class Expiry:
         self._seen: set[tuple[str, datetime]] = set()
 
     def judged(self, token: Token) -> Token:
-        """Return the token and those it was derived from, marked if expired or once seen so."""
-        if token.parent is not None:
-            token = replace(token, parent=self.judged(token.parent))
+        """Return the token and those it was derived from, marked if expired or once seen so.
+
+        The very same where there is nothing to be marked.
+        """
+        parent = token.parent and self.judged(token.parent)
+        if parent is not token.parent:
+            token = replace(token, parent=parent)
         if token.expires_at is None:
             return token
         end = token.id, token.expires_at

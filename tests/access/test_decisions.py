@@ -130,8 +130,8 @@ def narrower_rules(
 def wide_and_narrow(draw: st.DrawFn) -> tuple[Attempt, Attempt]:
     operation = operation_of("GET", f"/{draw(REPOSITORY)}/info/refs", f"service={draw(SERVICE)}")
     wide = Attempt(operation, draw(LINEAGE), an_account(), None, NOW, draw(ACCOUNT_RULES))
-    narrow = replace(
-        wide, token=draw(narrower_token(wide.token)), rules=draw(narrower_rules(wide.rules))
+    narrow = wide._replace(
+        token=draw(narrower_token(wide.token)), rules=draw(narrower_rules(wide.rules))
     )
     return wide, narrow
 

@@ -1,18 +1,21 @@
 """The one place that decides: scope x operation x what else can be wrong with an attempt."""
 
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from itertools import product
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gitpat_proxy.access.address import Address
 from gitpat_proxy.access.patterns import RepositoryPatterns
 from gitpat_proxy.access.policy import (
     Attempt,
     Check,
+    Permit,
     checks,
     decide,
     decide_alive,
@@ -323,3 +326,49 @@ def test_whether_anything_limits_the_refs(attempt: Attempt, expected: bool) -> N
 def test_a_lineage_goes_from_the_token_up() -> None:
     middle = a_token(id="b", parent=a_token(id="c"))
     assert [token.id for token in lineage(a_token(id="a", parent=middle))] == ["a", "b", "c"]
+
+
+def permitted() -> Attempt:
+    rules = (AccessRule(("*",), RepositoryPatterns(("**",)), "code:read", None, "x:1"),)
+    operation = OPERATIONS["fetch"]
+    attempt = Attempt(operation, a_token(scopes={"code:read"}), an_account(), INSIDE, NOW, rules)
+    assert decide(attempt) is None
+    return attempt
+
+
+def test_a_permit_covers_what_is_the_very_same() -> None:
+    attempt = permitted()
+    permit = Permit(attempt, None)
+    assert permit.covers(attempt)
+    assert permit.covers(attempt._replace(now=NOW + 1000 * HOUR))
+    assert attempt.rules
+    for other in [
+        attempt._replace(now=NOW - timedelta(microseconds=1)),
+        attempt._replace(token=replace(attempt.token)),
+        attempt._replace(account=replace(attempt.account)),
+        attempt._replace(operation=replace(attempt.operation)),
+        attempt._replace(address=IPv4Address("192.0.2.7")),
+        attempt._replace(rules=(replace(attempt.rules[0]),)),
+        attempt._replace(rules=None),
+    ]:
+        assert not permit.covers(other), other
+
+
+MOMENT = st.integers(-3, 3).map(lambda hours: NOW + hours * HOUR)
+
+
+@given(
+    st.lists(st.tuples(MOMENT | st.none(), MOMENT | st.none()), min_size=1, max_size=3), MOMENT, MOMENT
+)
+def test_what_a_permit_covers_would_be_permitted(
+    limits: list[tuple[datetime | None, datetime | None]], earlier: datetime, later: datetime
+) -> None:
+    """Whenever one of the tokens begins or ends, derived from one another."""
+    token = None
+    for not_before, expires_at in limits:
+        token = a_token(scopes={"code:read"}, not_before=not_before, expires_at=expires_at, parent=token)
+    assert token
+    attempt = permitted()._replace(token=token, now=earlier)
+    again = attempt._replace(now=later)
+    if decide(attempt) is None and Permit(attempt, token.ends_at).covers(again):
+        assert decide(again) is None

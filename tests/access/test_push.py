@@ -1,7 +1,6 @@
 """Whether a push may change its refs so: what the commands are, and what is made of the decisions."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -27,7 +26,7 @@ CREATE, UPDATE, DELETE, NOTHING = (NONE, B), (A, B), (A, NONE), (NONE, NONE)
 
 def an_attempt(*rules: str, **changes: Any) -> Attempt:
     token = a_token(name="ci", scopes=frozenset({"code:write"}), refs=tuple(map(ref_rule_of, rules)))
-    return replace(Attempt(PUSH, token, an_account(), None, NOW), **changes)
+    return Attempt(PUSH, token, an_account(), None, NOW)._replace(**changes)
 
 
 def branches_alone(ref: bytes, only_forward: bool) -> Problem | None:
@@ -99,7 +98,7 @@ def test_an_update_is_free_if_token_and_account_both_may_force() -> None:
 
     forcing = an_attempt("refs/heads/*=force", rules=rules("refs/heads/*=update"))
     assert decided(forcing, "refs/heads/x", UPDATE) == RefDecision(None, only_forward=True)
-    forcing = replace(forcing, rules=rules("refs/heads/*=force"))
+    forcing = forcing._replace(rules=rules("refs/heads/*=force"))
     assert decided(forcing, "refs/heads/x", UPDATE) == RefDecision(None)
 
 

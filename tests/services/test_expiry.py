@@ -47,3 +47,17 @@ def test_a_token_without_end_does_not_expire(clock: FakeClock) -> None:
     expiry = Expiry(clock)
     clock.now = NOW + 9999 * HOUR
     assert status(expiry, clock, a_token(expires_at=None)) is Status.ACTIVE
+
+
+def test_what_is_not_marked_is_the_very_same(clock: FakeClock) -> None:
+    """Who compares may do so without looking at all of it."""
+    expiry = Expiry(clock)
+    parent = a_token(id="parent", expires_at=NOW + HOUR)
+    child = a_token(parent=parent, expires_at=NOW + HOUR)
+    assert expiry.judged(child) is child
+    clock.now = NOW + HOUR
+    marked = expiry.judged(child)
+    clock.now = NOW
+    assert expiry.judged(child) == marked != child
+    assert marked.parent
+    assert marked.parent.was_expired

@@ -53,26 +53,36 @@ def log_line(event: str, facts: Mapping[str, object]) -> None:
 class RepeatedLine:
     """A line that is written many times, as `log_line` writes it: put together once.
 
-    Only the facts that it is made without differ. They are numbers, or text without anything that JSON
-    escapes, and nothing secret.
+    Only the facts that it is made with as `differing` differ. They are numbers, or text without anything
+    that JSON escapes, and nothing secret.
     """
 
     def __init__(self, event: str, facts: Mapping[str, object], differing: Sequence[str]) -> None:
-        """`facts` has the differing ones too, at their places, whatever they are."""
+        """`facts` has the differing ones too, in their order, with values of the kind that they have."""
         self._event = event
         self._facts = facts
         self._differing = differing
-        marked = {**facts, **{name: _mark(name) for name in differing}}
-        line = {**marked, "event": event, "level": "info", "time": _mark("time")}
-        self._pattern = _pattern_of(_without_secrets(None, "info", _encode(line)), (*differing, "time"))
+        marks = {name: f"{_MARK} {name}" for name in (*differing, "time")}
+        line = {**facts, **marks, "event": event, "level": "info"}
+        # As `log_line` has it, the time is the last.
+        line["time"] = line.pop("time")
+        text = _without_secrets(None, "info", _encode(line))
+        self._pieces: list[str] = []
+        for name, mark in marks.items():
+            # Text stays between the quotation marks of what stands for it.
+            is_text = isinstance(facts.get(name, ""), str)
+            before, text = text.split(mark if is_text else f'"{mark}"')
+            self._pieces += [before, ""]
+        self._pieces += [text]
 
     def write(self, *values: str | float) -> None:
         """Write it with these as the differing facts, in their order."""
         configured = structlog.get_config()
         if _as_json in configured["processors"]:
-            texts = (*values, _now_text())
-            line = self._pattern % tuple([f'"{t}"' if isinstance(t, str) else t for t in texts])
-            _logger_of(configured["logger_factory"]).info(line)
+            pieces = self._pieces.copy()
+            pieces[1:-2:2] = map(str, values)
+            pieces[-2] = _now_text()
+            _logger_of(configured["logger_factory"]).info("".join(pieces))
         else:
             differing = dict(zip(self._differing, values, strict=True))
             log_line(self._event, {**self._facts, **differing})
@@ -80,18 +90,6 @@ class RepeatedLine:
 
 _MARK = secrets.token_hex(16)
 """Nobody knows it: no fact that somebody sent has it in it."""
-
-
-def _mark(name: str) -> str:
-    return f"{_MARK} {name}"
-
-
-def _pattern_of(text: str, names: Sequence[str]) -> str:
-    """Return the text with a `%s` where each of the names was marked, which all come in that order."""
-    pattern = text.replace("%", "%%")
-    for name in names:
-        pattern = pattern.replace(_encode(_mark(name)), "%s")
-    return pattern
 
 
 @cache

@@ -64,6 +64,7 @@ class Reading:
     protocol: int
     sent: SentSecret | Refusal
     address: Address | None
+    address_text: str
     at_hand: Callable[[], WholeAnswer | None]
     permit: Permit | None = None
     given: "_Given | None" = None
@@ -122,7 +123,7 @@ class Shortcut:
             reading.permit = Permit(attempt, token.ends_at)
         if not (whole := reading.at_hand()):
             return None
-        self._parts.recorder.use(token.id, attempt.now, address_text(reading.address))
+        self._parts.recorder.use(token.id, attempt.now, reading.address_text)
         ends_soon = is_near(reading.permit.ends_at, attempt.now)
         if reading.given is None or not reading.given.is_of(whole, token, ends_soon=ends_soon):
             reading.given = _Given(reading, token, whole, ends_soon=ends_soon)
@@ -150,7 +151,7 @@ class Shortcut:
         if found and operation:
             route, path = found
             at_hand = route.backend.at_hand(Asked(operation, path, request.headers, request.body))
-        return Reading(request, operation, protocol, sent, address, at_hand)
+        return Reading(request, operation, protocol, sent, address, address_text(address), at_hand)
 
 
 _REQUEST_ID = secrets.token_hex(6)
@@ -217,7 +218,7 @@ def _facts(
 ) -> dict[str, object]:
     sender = {
         "request": _REQUEST_ID,
-        "address": address_text(reading.address),
+        "address": reading.address_text,
         "method": reading.request.method,
     }
     outcome = {

@@ -5,8 +5,10 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from gitpat_proxy.backends.base import AnswerCutError, Piece, WholeAnswer
+from gitpat_proxy.backends.changes import Changes, Watched
 from gitpat_proxy.backends.fingerprint import Fingerprint
 from gitpat_proxy.backends.output import Output
 from gitpat_proxy.backends.spool import Spool
@@ -20,8 +22,7 @@ _BYTES_PER_FACT = 300
 """What each file that a short answer depends on takes, about: more than all else besides its bytes."""
 
 
-@dataclass(frozen=True)
-class Question:
+class Question(NamedTuple):
     """What an answer depends on besides the repository: all of it, so that two are never mixed up.
 
     `is_about_refs`: there are no objects in its answer.
@@ -99,6 +100,7 @@ class Production:
 @dataclass
 class _Known:
     fingerprint: Fingerprint
+    watched: Watched
     questions: set[Question] = field(default_factory=set)
 
 
@@ -118,6 +120,7 @@ class Answers:
         self._sizes: dict[tuple[str, Question], int] = {}
         """What each takes of the memory, once it is whole; 0: it is one of the large ones."""
         self._timers: dict[tuple[str, Question], asyncio.TimerHandle] = {}
+        self._changes = Changes()
         self._known: dict[str, _Known] = {}
         self._productions: OrderedDict[tuple[str, Question], Production] = OrderedDict()
 
@@ -130,7 +133,7 @@ class Answers:
         known = self._known.get(name)
         if known is None:
             return None
-        if not known.fingerprint.is_current():
+        if not known.watched.is_current():
             self._forget_all(name)
             return None
         key = name, question
@@ -149,7 +152,7 @@ class Answers:
         known = self._known.get(name)
         if known is None or not known.fingerprint.shows_the_same(fingerprint):
             self._forget_all(name)
-            known = self._known[name] = _Known(fingerprint)
+            known = self._known[name] = _Known(fingerprint, Watched(fingerprint, self._changes))
         if older := self._productions.get((name, question)):
             self._forget(name, question, older)
         self._known.setdefault(name, known).questions.add(question)
@@ -191,6 +194,7 @@ class Answers:
         """Forget all."""
         for name in list(self._known):
             self._forget_all(name)
+        self._changes.close()
 
     def _forget_oldest(self, *, is_large: bool) -> bool:
         for (name, question), production in self._productions.items():
@@ -219,6 +223,7 @@ class Answers:
         known = self._known[name]
         known.questions.discard(question)
         if not known.questions:
+            known.watched.close()
             del self._known[name]
         production.is_kept = False
         production.close_if_unused()

@@ -7,8 +7,9 @@ import os
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
 _FOLDERS = ("", "info", "objects", "objects/info", "objects/pack", "reftable")
 _FILES = (
@@ -35,6 +36,10 @@ class UnknowableError(Exception):
     """What git would answer depends on more than is looked at."""
 
 
+Fact: TypeAlias = tuple[str, int, int]
+"""Path, time of change in nanoseconds, inode; what is not there has 0 and 0."""
+
+
 @dataclass(frozen=True)
 class Fingerprint:
     """The files' identities and times of change, taken before git looked at them.
@@ -44,9 +49,10 @@ class Fingerprint:
     mode, and for a folder when something is made, renamed or removed in it.
     """
 
-    facts: tuple[tuple[str, int, int], ...]
-    """Path, time of change in nanoseconds, inode; what is not there has 0 and 0."""
+    facts: tuple[Fact, ...]
     taken_at: int
+    folder: str
+    """The path of the Git directory, which is among the facts."""
 
     def is_current(self) -> bool:
         """Tell whether nothing has changed since."""
@@ -76,6 +82,10 @@ class Fingerprint:
             for _, changed_at, inode in self.facts
             if inode
         )
+
+    def of_these(self, facts: Iterable[Fact]) -> "Fingerprint":
+        """Return it with some of its facts alone."""
+        return replace(self, facts=tuple(facts))
 
     def shows_the_same(self, other: "Fingerprint") -> bool:
         """Tell whether another one found the same files, unchanged."""
@@ -128,10 +138,10 @@ def fingerprint_of(
     if Path(repository, "HEAD").is_symlink() or _is_there(f"{repository}/commondir"):
         raise UnknowableError
     _check_configurations(configurations)
-    return Fingerprint(tuple(facts), taken_at)
+    return Fingerprint(tuple(facts), taken_at, f"{repository}/")
 
 
-def _facts_of(path: str) -> tuple[str, int, int] | None:
+def _facts_of(path: str) -> Fact | None:
     try:
         status = os.stat(path)  # noqa: PTH116 - as in Fingerprint.is_current
     except (FileNotFoundError, NotADirectoryError):

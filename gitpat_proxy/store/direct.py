@@ -23,7 +23,7 @@ class DirectReader:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._path = str(path)
         self._connection: sqlite3.Connection | None = None
         self._file: object = None
         self._version: object = None
@@ -35,7 +35,7 @@ class DirectReader:
         self._file = identity_of(self._path)
         try:
             self._connection = sqlite3.connect(
-                f"file:{quote(str(self._path))}?mode=ro", uri=True, timeout=0, isolation_level=None
+                f"file:{quote(self._path)}?mode=ro", uri=True, timeout=0, isolation_level=None
             )
         except sqlite3.Error:
             # The pool goes on alone, which says so when it can't.

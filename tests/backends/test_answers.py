@@ -176,11 +176,11 @@ async def test_what_was_made_is_given_again(shop: Open, question: Question, cont
 @pytest.mark.parametrize(
     "other",
     [
-        replace(ask(b"x"), endpoint="info/refs"),
-        replace(ask(b"x"), query="service=git-upload-pack"),
-        replace(ask(b"x"), protocol=""),
-        replace(ask(b"x"), digest=b"y"),
-        replace(ask(b"x"), digest=b""),
+        ask(b"x")._replace(endpoint="info/refs"),
+        ask(b"x")._replace(query="service=git-upload-pack"),
+        ask(b"x")._replace(protocol=""),
+        ask(b"x")._replace(digest=b"y"),
+        ask(b"x")._replace(digest=b""),
     ],
 )
 async def test_what_differs_in_anything_is_another_question(shop: Open, other: Question) -> None:

@@ -54,6 +54,7 @@ def repository(tmp_path: Path) -> Path:
 
 
 def look(repository: Path) -> Fingerprint:
+    """Of what `repository` made, or a copy of it beside."""
     root = repository.parents[1]
     system = root.parent / "system"
     return fingerprint_of(

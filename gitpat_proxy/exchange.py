@@ -25,7 +25,6 @@ from gitpat_proxy.backends.base import (
     BodyCutError,
     FilePart,
     Piece,
-    WholeAnswer,
     bytes_of,
 )
 from gitpat_proxy.config.model import Limits
@@ -123,6 +122,7 @@ class Exchange:
         self, request: web.Request, address: Address | None, public_url: str, limits: Limits
     ) -> None:
         self.request_id = secrets.token_hex(6)
+        self.sender = address
         self.address = address_text(address)
         self.operation: Operation | None = None
         self.token: Token | None = None
@@ -166,8 +166,7 @@ class Exchange:
 
     async def receive_commands(self) -> None:
         """Wait for the rest of the commands of a push whose refs are limited; raises as above."""
-        if self.decide_ref:
-            await self._hold_until(lambda: self._is_decided)
+        await self._hold_until(lambda: self._is_decided)
 
     async def _hold_until(self, is_enough: Callable[[], bool]) -> None:
         try:
@@ -257,7 +256,7 @@ class Exchange:
 
     async def _chunks(self) -> AsyncIterator[bytes]:
         """Yield the body as it arrives; raise BodyCutError if it breaks off, or is too slow."""
-        seconds = self._limits.receive_idle_seconds
+        content, seconds = self._request.content, self._limits.receive_idle_seconds
         pace = Pace(seconds, self._limits.least_bytes_per_second)
         try:
             await let_body_come(self._request)
@@ -266,8 +265,11 @@ class Exchange:
                 if self._request.transport is not None:
                     self._request.protocol.resume_reading()
                 began = time.monotonic()
-                async with asyncio.timeout(seconds):
-                    chunk = await self._request.content.readany()
+                # Most have arrived as a whole: to set a timer for each step takes longer than to read.
+                chunk = content.read_nowait()
+                if not chunk and not content.at_eof():
+                    async with asyncio.timeout(seconds):
+                        chunk = await content.readany()
                 if not chunk:
                     return
                 if not pace.is_kept(time.monotonic() - began, len(chunk)):
@@ -348,22 +350,6 @@ class Exchange:
         if told is None:
             return None
         return web.Response(body=told, headers=headers | {hdrs.CONTENT_TYPE: str(operation.answer_type)})
-
-    async def give(self, answer: WholeAnswer) -> web.StreamResponse:
-        """Answer with what is there already; raises ClientGoneError."""
-        self._bytes_out = len(answer.body)
-        if self._observer and self._observer.is_looking:
-            self._observer.answered(answer.body)
-        response = self._response = web.Response(body=answer.body, headers=answer.headers)
-        response.headers.update(self._own_headers)
-
-        async def send() -> None:
-            await response.prepare(self._request)
-            await response.write_eof()
-
-        await self._send(send, len(answer.body))
-        self._complete = True
-        return response
 
     async def relay(self, answer: Answer, keep: Callable[[], Awaitable[None]]) -> None:
         """Pass the answer on, all but its end.

@@ -1,8 +1,8 @@
 """The Git face: step by step, may this request be forwarded, and where to."""
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -20,6 +20,7 @@ from gitpat_proxy.admission import Admission
 from gitpat_proxy.authentication import Authentication
 from gitpat_proxy.backends.base import (
     FORWARDED_REQUEST_HEADERS,
+    Answer,
     Backend,
     Call,
     content_type_of,
@@ -140,16 +141,12 @@ class Gate:
             with self._watch.over(exchange):
                 if operation.kind is Kind.RPC:
                     await exchange.receive_beginning()
-                async with self._uses.counted(exchange) as use:
-                    if not use and (whole := backend.at_hand(_call(request, exchange, path))()):
-                        return await exchange.give(whole)
-                    async with self._admission.place(exchange.token.id, address) as place:
-                        await exchange.receive_commands()
-                        exchange.must_go_on()
-                        call = _call(request, exchange, path)
-                        async with backend.serve(call, place.release) as answer:
-                            passed = use.of(answer, operation.service) if use else answer
-                            await exchange.relay(passed, partial(self._keep, exchange))
+                async with (
+                    self._uses.counted(exchange) as use,
+                    self._served(request, exchange, backend, path) as answer,
+                ):
+                    passed = use.of(answer, operation.service) if use else answer
+                    await exchange.relay(passed, partial(self._keep, exchange))
             if _is_push(operation):
                 await self._keep(exchange)
             return await exchange.end()
@@ -183,6 +180,24 @@ class Gate:
         if operation.kind is Kind.DUMB and not route.dumb_protocol:
             raise RefusedError(refuse(Code.DUMB_PROTOCOL_OFF))
         return route.backend, path
+
+    @asynccontextmanager
+    async def _served(
+        self, request: web.Request, exchange: Exchange, backend: Backend, path: tuple[str, ...]
+    ) -> AsyncIterator[Answer]:
+        """Give the answer; what has to be made holds a place for as long as it costs a process."""
+        call = _call(request, exchange, path)
+        if kept := backend.kept(call):
+            async with kept as answer:
+                yield answer
+            return
+        async with self._admission.place(call.token_id, exchange.sender) as place:
+            if exchange.decide_ref:
+                await exchange.receive_commands()
+                call = _call(request, exchange, path)
+            exchange.must_go_on()
+            async with backend.serve(call, place.release) as answer:
+                yield answer
 
     async def _keep(self, exchange: Exchange) -> None:
         self._audit(exchange)

@@ -80,13 +80,18 @@ class Production:
         finally:
             await self._end_if_unused()
 
+    async def ended_within(self, seconds: float) -> None:
+        """Wait until git has ended, but no longer than that."""
+        if self._task:
+            await asyncio.wait([self._task], timeout=seconds)
+
     async def _end_if_unused(self) -> None:
         """Let no answer be over before its git is, with all that it had to say."""
         if self._task and not self.output.is_over and not self.output.has_readers:
             # Said first: nobody may join what ends.
             self.output.end(AnswerCutError("nobody wants it any more"))
             self._task.cancel()
-        if self._task and self.output.is_over:
+        if self._task and not self._task.done() and self.output.is_over:
             await asyncio.shield(asyncio.wait([self._task]))
         self.close_if_unused()
 
@@ -142,6 +147,11 @@ class Answers:
             return None
         self._productions.move_to_end(key)
         return production
+
+    def find_whole(self, name: str, question: Question) -> Production | None:
+        """Return what `find` does if it is whole; without a look where there is none."""
+        production = self._productions.get((name, question))
+        return self.find(name, question) if production and production.output.is_whole else None
 
     def offer(
         self, name: str, fingerprint: Fingerprint, question: Question, production: Production

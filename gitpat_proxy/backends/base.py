@@ -115,6 +115,12 @@ class Backend(Protocol):
         None: it is not there already.
         """
 
+    def kept(self, call: Call) -> AbstractAsyncContextManager[Answer] | None:
+        """Return the answer that `serve` would give if all of it is there already: it costs no process.
+
+        None: it is not.
+        """
+
     def serve(self, call: Call, on_taken: Callable[[], None]) -> AbstractAsyncContextManager[Answer]:
         """Begin the operation; raise RefusedError on entering. Leaving the context ends what
         was not read to its end, except a push that the backend has received: its body must be read.

@@ -26,8 +26,8 @@ _SHARE_OF_LIMIT = 4
 """A quarter of what the processes of this user may have together."""
 _MOST_WATCHES = 20_000
 """Each takes about 1 KiB of the kernel's memory."""
-_WORTH_LOOKS = 3
-"""Who is asked for that often is worth being watched."""
+_WORTH_FILES = 2000
+"""After so many have been looked at in vain they are watched: to begin takes some milliseconds, once."""
 _LOOK_SECONDS = 1.0
 """No event tells of what is written through mmap(2): once in so long all is looked at."""
 _CHANGES = (
@@ -142,8 +142,8 @@ class Watched:
         self._numbers: set[int] = set()
         self._rest: Fingerprint | None = None
         """What has to be looked at each time; None: all."""
-        self._looks = 0
         self._looked_at = 0.0
+        self._files_looked_at = 0
 
     def is_current(self) -> bool:
         """Tell whether nothing has changed since the fingerprint was taken."""
@@ -151,11 +151,11 @@ class Watched:
         now = time.monotonic()
         if self._rest and not self.has_changed and now < self._looked_at + _LOOK_SECONDS:
             return self._rest.is_current()
-        if self._rest is None and self._looks >= _WORTH_LOOKS:
+        if self._rest is None and self._files_looked_at >= _WORTH_FILES:
             self._watch()
         # From here on each change is told of: what comes after the look is known the next time.
         self.has_changed = False
-        self._looks += 1
+        self._files_looked_at += len(self._fingerprint.facts)
         self._looked_at = now
         return self._fingerprint.is_current()
 
@@ -164,7 +164,7 @@ class Watched:
         self._changes.unwatch(self, self._numbers)
         self._numbers = set()
         self._rest = None
-        self._looks = 0
+        self._files_looked_at = 0
 
     def _watch(self) -> None:
         facts = self._fingerprint.facts

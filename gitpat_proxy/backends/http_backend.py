@@ -5,7 +5,7 @@ import errno
 import os
 import subprocess
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -48,6 +48,9 @@ from gitpat_proxy.git.body import whole_content
 from gitpat_proxy.git.fetch import asks_for_objects, asks_for_refs
 from gitpat_proxy.git.operation import Kind, Service, repository_name
 
+_JOINING_SECONDS = 0.05
+"""What has ended by then is passed on as a whole, which costs half of what piece by piece does."""
+
 _log = structlog.get_logger()
 
 
@@ -82,20 +85,21 @@ class HttpBackend:
     @asynccontextmanager
     async def serve(self, call: Call, on_taken: Callable[[], None]) -> AsyncIterator[Answer]:
         """See Backend.serve."""
-        production = self._production(call)
-        async with production.used() as pieces:
-            output = production.output
-            output.when_taken(on_taken)
-            # To tell where it ends saves the client, and the proxy, the pieces' frames.
-            length = {"Content-Length": str(output.size)} if output.is_whole else {}
-            # What git says of it itself, of a file, is believed: it may have ended before that.
-            yield Answer({**length, **production.headers}, pieces)
-
-    def _production(self, call: Call) -> Production:
-        """Return what gives the answer already, or begin to make it."""
         name, question = self._name(call), question_of(call)
-        if question and (found := self._answers.find(name, question)):
-            return found
+        found = question and self._answers.find(name, question)
+        production = found or self._begin(call, name, question)
+        production.output.when_taken(on_taken)
+        async with _answer_of(production, _JOINING_SECONDS if found else 0.0) as answer:
+            yield answer
+
+    def kept(self, call: Call) -> AbstractAsyncContextManager[Answer] | None:
+        """See Backend.kept."""
+        question = question_of(call)
+        production = question and self._answers.find_whole(self._name(call), question)
+        return _answer_of(production, 0.0) if production else None
+
+    def _begin(self, call: Call, name: str, question: Question | None) -> Production:
+        """Begin to make the answer."""
         repository = git_directory(self._root, call.path)
         if repository is None:
             raise RefusedError(refuse(Code.REPOSITORY_NOT_FOUND, repository=call.operation.repository))
@@ -409,6 +413,19 @@ def symbolic_refs(repository: Path) -> Callable[[bytes], bool]:
             os.close(file)
 
     return is_symbolic
+
+
+@asynccontextmanager
+async def _answer_of(production: Production, seconds: float) -> AsyncIterator[Answer]:
+    """Wait so long at most for the rest of it."""
+    async with production.used() as pieces:
+        if seconds:
+            await production.ended_within(seconds)
+        output = production.output
+        # To tell where it ends saves the client, and the proxy, the pieces' frames.
+        length = {"Content-Length": str(output.size)} if output.is_whole else {}
+        # What git says of it itself, of a file, is believed: it may have ended before that.
+        yield Answer({**length, **production.headers}, pieces)
 
 
 async def _begun(process: GitProcess, call: Call, command: Command) -> tuple[dict[str, str], bytes]:

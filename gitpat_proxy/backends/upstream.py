@@ -60,6 +60,9 @@ class Upstream:
         del asked
         return lambda: None
 
+    def kept(self, call: Call) -> None:
+        """See Backend.kept; nothing is, as above."""
+
     @asynccontextmanager
     async def serve(self, call: Call, on_taken: Callable[[], None]) -> AsyncIterator[Answer]:
         """See Backend.serve."""

@@ -57,8 +57,8 @@ class PktLineDecoder:
             del self._buffer[:position]
 
     def _length_at(self, position: int) -> int:
-        digits = bytes(self._buffer[position : position + 4])
-        length = int(digits, 16) if _LENGTH.fullmatch(digits) else -1
+        digits = _LENGTH.match(self._buffer, position)
+        length = int(digits[0], 16) if digits else -1
         if length in _SPECIAL or 4 <= length <= LONGEST:
             return length
         raise PktLineError(bytes(self._buffer[position:]))

@@ -46,6 +46,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> Looks:
 @pytest.fixture
 def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Changes]:
     """On whatever file system the tests run, it tells of what they do there."""
+    monkeypatch.setattr(changes, "_WORTH_FILES", 50)
     monkeypatch.setattr(changes, "_telling_devices", lambda _mounts: {tmp_path.stat().st_dev})
     told = Changes()
     yield told

@@ -10,6 +10,8 @@ from gitpat_proxy.git.credentials import CredentialsMalformedError, secret_of
 from gitpat_proxy.services.tokens import Tokens
 from gitpat_proxy.throttle import Throttle
 
+_UNKNOWN = refuse(Code.TOKEN_UNKNOWN)
+
 
 class Authentication:
     """Finds the token with the secret that was sent; an address may not guess too often."""
@@ -39,7 +41,7 @@ class Authentication:
             return found
         if seconds := self._throttle.count_unknown(address, sent.digest):
             raise RefusedError(refuse(Code.THROTTLED, address=address, retry_after=seconds))
-        raise RefusedError(refuse(Code.TOKEN_UNKNOWN))
+        raise RefusedError(_UNKNOWN)
 
 
 def sent_secret(authorization: Sequence[str]) -> SentSecret:

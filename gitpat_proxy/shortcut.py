@@ -90,7 +90,9 @@ class Shortcut:
         longest_head = min(limits.request_line_bytes, limits.header_bytes)
         key = sha256(data).digest(), peer, longest_head, limits.headers
         if key in self._readings:
-            return self._readings[key]
+            # What was asked for longest ago goes first.
+            reading = self._readings[key] = self._readings.pop(key)
+            return reading
         reading = self._read(data, peer, longest_head, limits.headers)
         if len(data) <= _LONGEST_REMEMBERED:
             if len(self._readings) >= _MOST_REMEMBERED:
@@ -120,7 +122,7 @@ class Shortcut:
             # A refusal is the gate's to give: the audit keeps it.
             if decide(attempt, self._parts.config.missing_scope_status):
                 return None
-            reading.permit = Permit(attempt, token.ends_at)
+            reading.permit = Permit.of(attempt)
         if not (whole := reading.at_hand()):
             return None
         self._parts.recorder.use(token.id, attempt.now, reading.address_text)
@@ -130,7 +132,7 @@ class Shortcut:
         return reading.given.told(began) + whole.body
 
     def _refuse(self, reading: Reading, refusal: Refusal, began: float) -> bytes:
-        if reading.refused is None or reading.refused.refusal != refusal:
+        if reading.refused is None or reading.refused.refusal is not refusal:
             reading.refused = _Refused(reading, refusal, self._parts.config.public_url)
         return reading.refused.told(began)
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from gitpat_proxy.access.address import Address
 from gitpat_proxy.access.model import Account, Network, Status, Token, lineage
@@ -31,7 +31,7 @@ class Attempt(NamedTuple):
 
 
 class Permit(NamedTuple):
-    """A permitted attempt, which others that are like it need not be decided for anew.
+    """A permitted attempt: those that are like it need not be decided anew.
 
     `ends_at` is when the first of its tokens expires; None: never.
     """
@@ -39,8 +39,13 @@ class Permit(NamedTuple):
     attempt: Attempt
     ends_at: datetime | None
 
+    @classmethod
+    def of(cls, attempt: Attempt) -> Self:
+        """Return it for an attempt that `decide` permits."""
+        return cls(attempt, attempt.token.ends_at)
+
     def covers(self, attempt: Attempt) -> bool:
-        """Tell whether the other one is the very same but for the time, and no token's state by that."""
+        """Tell whether another is the very same, but later, and before the first of the ends."""
         earlier = self.attempt
         return (
             attempt.token is earlier.token

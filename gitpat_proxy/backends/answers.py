@@ -18,8 +18,11 @@ _MOST_LARGE = 500
 """So many with objects, or with a file, which takes a descriptor each, are kept."""
 _MEMORY_FOR_REFS = 256 * 1024
 """So much of a list of refs, some 4,000 of them, is held in memory, and sent at once."""
-_BYTES_PER_FACT = 300
-"""What each file that a short answer depends on takes, about: more than all else besides its bytes."""
+_BYTES_PER_FACT = 700
+"""What each file that a short answer depends on takes, about: more than all else besides its bytes.
+
+Where it is watched the kernel needs as much once more.
+"""
 
 
 class Question(NamedTuple):
@@ -125,7 +128,7 @@ class Answers:
         self._sizes: dict[tuple[str, Question], int] = {}
         """What each takes of the memory, once it is whole; 0: it is one of the large ones."""
         self._timers: dict[tuple[str, Question], asyncio.TimerHandle] = {}
-        self._changes = Changes()
+        self._changes = Changes(config.workers)
         self._known: dict[str, _Known] = {}
         self._productions: OrderedDict[tuple[str, Question], Production] = OrderedDict()
 

@@ -5,7 +5,7 @@ As long as nothing of it has changed, git would answer the same again.
 
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -51,8 +51,12 @@ class Fingerprint:
 
     facts: tuple[Fact, ...]
     taken_at: int
-    folder: str
-    """The path of the Git directory, which is among the facts."""
+    near: tuple[str, ...]
+    """The paths of what lies in the Git directory, and on the way there from the root.
+
+    To be told of changes to them (`changes`), and to look at the others and the directory itself, is as
+    good as to look at all: what is renamed further up shows in the directory.
+    """
 
     def is_current(self) -> bool:
         """Tell whether nothing has changed since."""
@@ -83,9 +87,9 @@ class Fingerprint:
             if inode
         )
 
-    def of_these(self, facts: Iterable[Fact]) -> "Fingerprint":
-        """Return it with some of its facts alone."""
-        return replace(self, facts=tuple(facts))
+    def without(self, paths: Container[str]) -> "Fingerprint":
+        """Return it without what it says of these."""
+        return replace(self, facts=tuple(fact for fact in self.facts if fact[0] not in paths))
 
     def shows_the_same(self, other: "Fingerprint") -> bool:
         """Tell whether another one found the same files, unchanged."""
@@ -125,20 +129,22 @@ def fingerprint_of(
     repository = f"{root}/{directory}"
     taken_at = time.time_ns()
     configurations = configurations_of(root, directory, installation)
-    there = [
+    below = [
         # Which folder a name leads to is seen in those above it: see `git_directory`.
         *(str(root / parent) for parent in Path(directory).parents),
         *(f"{repository}/{name}" for name in (*_FOLDERS, *_FILES)),
         *_refs(f"{repository}/refs"),
-        *installation.programs,
     ]
     # The folders of these are not looked at: one of them, as /etc, may change all the time.
     perhaps = [*(str(root / name) for name in before), *installation.configurations]
-    facts = [*filter(None, map(_facts_of, there)), *(_facts_of(p) or (p, 0, 0) for p in perhaps)]
+    found = [*filter(None, map(_facts_of, below))]
+    elsewhere = [*filter(None, map(_facts_of, installation.programs))]
+    facts = (*found, *elsewhere, *(_facts_of(path) or (path, 0, 0) for path in perhaps))
+    near = tuple(path for path, _, _ in found if path != f"{repository}/")
     if Path(repository, "HEAD").is_symlink() or _is_there(f"{repository}/commondir"):
         raise UnknowableError
     _check_configurations(configurations)
-    return Fingerprint(tuple(facts), taken_at, f"{repository}/")
+    return Fingerprint(facts, taken_at, near)
 
 
 def _facts_of(path: str) -> Fact | None:

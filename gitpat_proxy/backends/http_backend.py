@@ -89,14 +89,14 @@ class HttpBackend:
         found = question and self._answers.find(name, question)
         production = found or self._begin(call, name, question)
         production.output.when_taken(on_taken)
-        async with _answer_of(production, _JOINING_SECONDS if found else 0.0) as answer:
+        async with answer_of(production, _JOINING_SECONDS if found else 0.0) as answer:
             yield answer
 
     def kept(self, call: Call) -> AbstractAsyncContextManager[Answer] | None:
         """See Backend.kept."""
         question = question_of(call)
         production = question and self._answers.find_whole(self._name(call), question)
-        return _answer_of(production, 0.0) if production else None
+        return answer_of(production, 0.0) if production else None
 
     def _begin(self, call: Call, name: str, question: Question | None) -> Production:
         """Begin to make the answer."""
@@ -416,8 +416,8 @@ def symbolic_refs(repository: Path) -> Callable[[bytes], bool]:
 
 
 @asynccontextmanager
-async def _answer_of(production: Production, seconds: float) -> AsyncIterator[Answer]:
-    """Wait so long at most for the rest of it."""
+async def answer_of(production: Production, seconds: float) -> AsyncIterator[Answer]:
+    """Give what is made, as a whole if it ends within so many seconds."""
     async with production.used() as pieces:
         if seconds:
             await production.ended_within(seconds)

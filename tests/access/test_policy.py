@@ -338,7 +338,7 @@ def permitted() -> Attempt:
 
 def test_a_permit_covers_what_is_the_very_same() -> None:
     attempt = permitted()
-    permit = Permit(attempt, None)
+    permit = Permit.of(attempt)
     assert permit.covers(attempt)
     assert permit.covers(attempt._replace(now=NOW + 1000 * HOUR))
     assert attempt.rules
@@ -370,5 +370,5 @@ def test_what_a_permit_covers_would_be_permitted(
     assert token
     attempt = permitted()._replace(token=token, now=earlier)
     again = attempt._replace(now=later)
-    if decide(attempt) is None and Permit(attempt, token.ends_at).covers(again):
+    if decide(attempt) is None and Permit.of(attempt).covers(again):
         assert decide(again) is None

@@ -16,6 +16,7 @@ from gitpat_proxy.access.refusal import Code, RefusedError, refuse
 from gitpat_proxy.backends.answers import Answers, Production, Question
 from gitpat_proxy.backends.base import AnswerCutError, FilePart, Piece, bytes_of
 from gitpat_proxy.backends.fingerprint import Fingerprint, Installation, fingerprint_of
+from gitpat_proxy.backends.http_backend import answer_of
 from gitpat_proxy.config.model import Config, Limits
 
 NAME = "/srv/git/app"
@@ -350,6 +351,37 @@ async def test_who_asks_meanwhile_gets_the_same(shop: Open) -> None:
     assert await first == LONG
     await asyncio.gather(*others)
     assert here.made == [PACK]
+
+
+async def test_who_joins_waits_for_the_end_but_not_for_long(shop: Open) -> None:
+    """A client that joins gets all as a whole, with its length, where git ends soon."""
+    here = shop()
+    source = Source(LONG, stop=100_000)
+    production = here.begin(PACK, source)
+    await source.has_stopped.wait()
+    async with answer_of(production, 0.01) as answer:
+        assert "Content-Length" not in answer.headers
+        assert not production.output.is_over
+        asyncio.get_running_loop().call_soon(source.go_on.set)
+        async with answer_of(production, 60) as other:
+            assert other.headers["Content-Length"] == str(len(LONG))
+            assert b"".join([bytes_of(piece) async for piece in other.body]) == LONG
+        assert b"".join([bytes_of(piece) async for piece in answer.body]) == LONG
+
+
+async def test_only_what_is_whole_and_current_is_found_as_such(shop: Open) -> None:
+    here = shop()
+    source = Source(LONG, stop=100_000)
+    production = here.begin(PACK, source)
+    async with production.used() as pieces:
+        await source.has_stopped.wait()
+        assert here.answers.find(NAME, PACK) is production
+        assert here.answers.find_whole(NAME, PACK) is None
+        source.go_on.set()
+        assert b"".join([bytes_of(piece) async for piece in pieces]) == LONG
+    assert here.answers.find_whole(NAME, PACK) is production
+    here.change()
+    assert here.answers.find_whole(NAME, PACK) is None
 
 
 async def test_the_first_may_leave(shop: Open) -> None:

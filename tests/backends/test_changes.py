@@ -16,6 +16,10 @@ from tests.backends.test_fingerprint import CHANGES, HEAD, ONE, TWO, Change, exc
 __all__ = ["repository"]
 
 
+LOOKED_AT = 3
+"""Of a repository that is watched: its Git directory, git's program, and the machine's configuration."""
+
+
 class Looks:
     """How many files were looked at, and a clock that stands still."""
 
@@ -48,15 +52,15 @@ def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Changes]:
     """On whatever file system the tests run, it tells of what they do there."""
     monkeypatch.setattr(changes, "_WORTH_FILES", 50)
     monkeypatch.setattr(changes, "_telling_devices", lambda _mounts: {tmp_path.stat().st_dev})
-    told = Changes()
+    told = Changes(1)
     yield told
     told.close()
 
 
 def watches(told: Changes) -> int:
     """Return how many the kernel has for it (proc(5), fdinfo)."""
-    assert told._told
-    return Path(f"/proc/self/fdinfo/{told._told.inotify.fileno()}").read_text().count("inotify wd:")
+    assert told._sources
+    return Path(f"/proc/self/fdinfo/{told._sources.inotify.fileno()}").read_text().count("inotify wd:")
 
 
 def asked_often(seen: Fingerprint, told: Changes) -> Watched:
@@ -77,7 +81,7 @@ def test_a_change_is_told_of(repository: Path, told: Changes, looks: Looks, chan
 def test_only_who_is_asked_for_often_is_watched(repository: Path, told: Changes, looks: Looks) -> None:
     seen = look(repository)
     watched = Watched(seen, told)
-    assert [looks.of(watched.is_current) for _ in range(6)] == [len(seen.facts)] * 4 + [1] * 2
+    assert [looks.of(watched.is_current) for _ in range(6)] == [len(seen.facts)] * 4 + [LOOKED_AT] * 2
 
 
 def test_what_has_nothing_to_do_with_refs_is_not_looked_at(
@@ -88,7 +92,7 @@ def test_what_has_nothing_to_do_with_refs_is_not_looked_at(
     for _ in range(3):
         (repository / "objects/12/3456").touch()
         (repository / "refs/heads/main").read_bytes()
-        assert looks.of(watched.is_current) == looks.of(other.is_current) == 1
+        assert looks.of(watched.is_current) == looks.of(other.is_current) == LOOKED_AT
     repository.with_name("new.git").mkdir()
     assert not watched.is_current()
     assert not other.is_current()
@@ -129,7 +133,7 @@ def test_where_links_lead_is_looked_at(repository: Path, told: Changes, looks: L
     (repository / "objects").symlink_to(elsewhere / "one" / "objects")
     time.sleep(0.012)  # as above
     watched = asked_often(look(repository), told)
-    assert looks.of(watched.is_current) == 5
+    assert looks.of(watched.is_current) == LOOKED_AT + 4
     (elsewhere / "one").rename(elsewhere / "two")
     assert not watched.is_current()
 
@@ -148,11 +152,11 @@ def test_what_lies_on_other_file_systems_is_looked_at(
 def test_where_nothing_can_be_watched_all_is_looked_at(
     repository: Path, looks: Looks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail() -> None:
+    def fail(**_options: bool) -> None:
         raise OSError(24, "Too many open files")
 
     monkeypatch.setattr(changes, "INotify", fail)
-    told = Changes()
+    told = Changes(1)
     seen = look(repository)
     watched = asked_often(seen, told)
     assert looks.of(watched.is_current) == len(seen.facts)
@@ -163,7 +167,7 @@ def test_where_nothing_can_be_watched_all_is_looked_at(
 def test_only_so_many_are_watched(
     repository: Path, told: Changes, looks: Looks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(changes, "_MOST_WATCHES", 7)
+    monkeypatch.setattr(told, "_most", 7)
     seen = look(repository)
     watched = asked_often(seen, told)
     assert looks.of(watched.is_current) >= len(seen.facts) - 7
@@ -203,46 +207,103 @@ def test_what_is_closed_can_be_asked_and_is_watched_again(
     assert watches(told) == 0
     for _ in range(4):
         assert watched.is_current()
-    assert looks.of(watched.is_current) == 1
+    assert looks.of(watched.is_current) == LOOKED_AT
     exchange(repository / "packed-refs", TWO)
     assert not watched.is_current()
 
 
-def test_where_too_much_changes_at_once_all_is_looked_at(
-    repository: Path, told: Changes, looks: Looks
+@pytest.fixture
+def of_two(repository: Path, told: Changes, looks: Looks) -> Iterator[tuple[Watched, Watched]]:
+    """Two who are told, of the same and of different files."""
+    other = repository.with_name("other.git")
+    shutil.copytree(repository, other)
+    time.sleep(0.012)  # as above
+    both = asked_often(look(repository), told), asked_often(look(other), told)
+    assert [looks.of(one.is_current) for one in both] == [LOOKED_AT] * 2
+    yield both
+    for one in both:
+        one.close()
+    assert watches(told) == 0
+
+
+@pytest.mark.parametrize("number", [10_000, 100])
+def test_where_too_much_changes_all_are_watched_anew(
+    repository: Path, told: Changes, looks: Looks, of_two: tuple[Watched, Watched], number: int
 ) -> None:
     """The kernel keeps so many events, and says then that there were more."""
     most = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
-    watched = asked_often(look(repository), told)
-    file = repository / "shallow"
-    other = asked_often(look(repository), told)
-    for number in range(most // 2 + 10):
-        os.utime(repository / "refs/heads/main", (number, number))
-        os.utime(repository / "HEAD", (number, number))
-    file.write_bytes(ONE)
-    assert not watched.is_current()
-    assert not other.is_current()
+    number = most // 2 + 10 if number > 100 else 3000
+    times = (repository / "HEAD").stat().st_mtime_ns
+    changed, unchanged = of_two
+    for _ in range(number):
+        os.utime(repository / "refs/heads/main", ns=(times, times))
+        os.utime(repository / "HEAD", ns=(times, times))
+    assert looks.of(unchanged.is_current) > LOOKED_AT
+    assert watches(told) == 0
+    assert not changed.is_current()
+    for _ in range(4):
+        assert unchanged.is_current()
+    assert looks.of(unchanged.is_current) == LOOKED_AT
+    (repository.with_name("other.git") / "refs/tags/v1").touch()
+    assert not unchanged.is_current()
+
+
+@pytest.mark.parametrize("kind", [changes.flags.UNMOUNT, changes.flags.Q_OVERFLOW])
+def test_where_watches_may_be_lost_all_are_watched_anew(
+    told: Changes, looks: Looks, of_two: tuple[Watched, Watched], kind: int
+) -> None:
+    told._pass_on({-1: kind, 5000: changes.flags.IGNORED})
+    assert watches(told) == 0
+    seen = [looks.of(one.is_current) for one in of_two]
+    assert min(seen) > LOOKED_AT
 
 
 def test_what_is_mounted_is_heard_of(
-    repository: Path, told: Changes, looks: Looks, monkeypatch: pytest.MonkeyPatch
+    told: Changes, looks: Looks, of_two: tuple[Watched, Watched], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another file system over a folder changes none of what is watched."""
-    seen = look(repository)
-    watched = asked_often(seen, told)
-    assert looks.of(watched.is_current) == 1
-    assert told._told
-    number = told._told.mounts.fileno()
+    assert told._sources
+    number = told._sources.mounts.fileno()
 
     class Ready:
         def poll(self, _timeout: int) -> list[tuple[int, int]]:
             return [(number, 2)]
 
-    monkeypatch.setattr(told._told, "ready", Ready())
-    assert looks.of(watched.is_current) == len(seen.facts)
+    with monkeypatch.context() as patch:
+        patch.setattr(told._sources, "ready", Ready())
+        patch.setattr(changes, "_MOUNTS", Path("/nothing"))
+        assert looks.of(of_two[0].is_current) > LOOKED_AT
+    assert looks.of(of_two[1].is_current) > LOOKED_AT
+    assert [looks.of(one.is_current) for one in of_two] == [LOOKED_AT] * 2
 
 
-def test_the_file_systems_that_tell() -> None:
+def test_what_lies_elsewhere_is_looked_at_each_time(
+    repository: Path, told: Changes, looks: Looks
+) -> None:
+    """Its folder is not watched: it may be renamed."""
+    watched = asked_often(look(repository), told)
+    system = repository.parents[2] / "system"
+    shutil.copytree(system, system.with_name("copy"))
+    system.rename(system.with_name("old"))
+    system.with_name("copy").rename(system)
+    assert not watched.is_current()
+
+
+def test_the_bound_is_divided_among_workers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    limit = tmp_path / "max_user_watches"
+    monkeypatch.setattr(changes, "_LIMIT", limit)
+    for text, workers, most in [("65536\n", 1, 16384), ("65536\n", 4, 4096), ("9000000\n", 2, 10_000)]:
+        limit.write_text(text)
+        told = Changes(workers)
+        assert told._most == most
+        told.close()
+    limit.unlink()
+    told = Changes(2)
+    assert told._most == 1024
+    told.close()
+
+
+def test_the_file_systems_that_tell(tmp_path: Path) -> None:
     mounts = """\
 22 27 0:21 / /proc rw,relatime - proc proc rw
 27 1 254:0 / / rw,relatime shared:1 master:2 - ext4 /dev/vda rw,discard
@@ -252,9 +313,12 @@ def test_the_file_systems_that_tell() -> None:
 33 27 0:52 / /home rw - btrfs /dev/sdc rw
 34 27 0:53 / /tmp rw - tmpfs tmpfs rw
 """
-    assert changes._telling_devices(mounts) == {
+    file = tmp_path / "mountinfo"
+    file.write_bytes(mounts.encode() + b"35 27 8:33 / /mnt/\xe9 rw - ext4 /dev/sdc1 rw\n")
+    assert changes._telling_devices(file) == {
         os.makedev(254, 0),
         os.makedev(8, 17),
         os.makedev(0, 53),
+        os.makedev(8, 33),
     }
-    assert changes._telling_devices(Path("/proc/self/mountinfo").read_text()) is not None
+    assert changes._telling_devices(tmp_path / "nothing") == set()

@@ -15,7 +15,7 @@ import pytest
 
 from gitpat_proxy.git.pktline import pkt_line
 from tests.support.faults_git import running
-from tests.support.git import Git, kill, make_repository
+from tests.support.git import Git, commit, kill, make_repository
 from tests.support.proxy import Proxy, wait_until
 from tests.support.raw import basic, connect, service_request
 from tests.support.reference import QUESTIONS, Asked, Asker, CountingGit, Reference
@@ -232,6 +232,34 @@ def test_an_answer_that_is_kept_says_how_long_it_is(place: Place) -> None:
     assert first_length is None
     assert len(first) > 3 * MEBIBYTE
     assert others == [(str(len(first)), first)] * 2
+
+
+def test_what_is_kept_needs_no_place(open_place: Callable[..., Place]) -> None:
+    """A place bounds what costs a process."""
+    place = open_place(limits={"operations": 1, "waiting_seconds": 1})
+    repository, busy = place.repository(), place.repository()
+    begun, go_on = busy.path / "begun", busy.path / "go-on"
+    hook = busy.path / "hooks" / "pre-receive"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text(f"#!/bin/sh\ntouch {begun}; until test -e {go_on}; do sleep 0.05; done\n")
+    hook.chmod(0o755)
+    place.settle()
+    asked = fetch_of(repository.head)
+    with closing(Asker(place.proxy, place.secret)) as asker:
+        status, whole = asker.answer(repository.name, asked)
+        assert status == 200
+        pusher = place.person()
+        pusher.use(place.proxy.make_token("code:write")[0])
+        pusher("clone", "--quiet", busy.url, "work")
+        commit(pusher, pusher.home / "work", "new.txt", b"new")
+        push = pusher.start("push", "origin", "main", cwd=pusher.home / "work")
+        wait_until(begun.exists, 10, "the hook")
+        assert asker.answer(repository.name, asked) == (200, whole)
+        _, told = asker.answer(repository.name, fetch_of(repository.head, "deepen 1"))
+        assert b"Too many operations are under way" in told
+        go_on.touch()
+        said = push.communicate(timeout=30)[0].decode()
+    assert push.returncode == 0, said
 
 
 # Who may have it

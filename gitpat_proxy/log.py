@@ -1,6 +1,5 @@
 """The log: one line for each thing that happened, JSON, or readable on a terminal."""
 
-import io
 import json
 import logging
 import os
@@ -121,7 +120,7 @@ def _as_json(_logger: object, _method: str, line: MutableMapping[str, Any]) -> s
 _encode = json.JSONEncoder(default=repr).encode
 
 
-class _StandardError(io.TextIOBase):
+class _StandardError:
     """Standard error as a file that never fails: a full disk under the log must not end a request.
 
     How many lines were lost is said before the next one that can be written.
@@ -141,6 +140,9 @@ class _StandardError(io.TextIOBase):
         except OSError:
             self._lost += 1
         return len(line)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
 
     def _put(self, text: str) -> None:
         rest = text.encode(errors="backslashreplace")

@@ -261,10 +261,12 @@ async def test_what_is_said_again_says_what_is_so_now(served: Served) -> None:
     assert answers == [whole] * 3
     assert len({answer.request_id for answer in answers}) == 3
     await served.tokens.edit(token.id, TokenFacts(expires="1d"), by=SOMEBODY)
-    assert "x-token-expires" in (await client.ask(request)).headers
+    soon = (await client.ask(request)).headers["x-token-expires"]
+    await served.tokens.edit(token.id, TokenFacts(expires="2d"), by=SOMEBODY)
+    assert (await client.ask(request)).headers["x-token-expires"] > soon
     await served.tokens.edit(token.id, TokenFacts(expires="60d"), by=SOMEBODY)
     assert await client.ask(request) == whole
-    assert len(served.taken) == 6
+    assert len(served.taken) == 7
     access = served.runner.app[SHORTCUT]._parts.access
     access.hold(AccessRules((), {}))
     assert (await client.ask(request)).line["code"] == "repository_not_found"
@@ -272,7 +274,7 @@ async def test_what_is_said_again_says_what_is_so_now(served: Served) -> None:
     assert await client.ask(request) == whole
     await served.tokens.edit(token.id, TokenFacts(addresses=["192.0.2.0/24"]), by=SOMEBODY)
     assert (await client.ask(request)).line["code"] == "address_denied"
-    assert len(served.taken) == 7
+    assert len(served.taken) == 8
 
 
 async def test_what_is_remembered_of_requests_keeps_no_answer(served: Served) -> None:

@@ -244,10 +244,16 @@ async def test_what_has_changed_is_seen(served: Served) -> None:
         (served.repository / "refs/heads/main").read_bytes()
     )
     assert b"refs/heads/new" in (await client.ask(advertisement(secret))).body
+    await asyncio.sleep(0.1)  # As below.
+    await served.has_been_asked(advertisement(secret))
+    answers = [await client.ask(advertisement(secret)) for _ in range(2)]
+    assert answers[0].body.endswith(b" refs/heads/new\n0000")
+    assert answers[0] == answers[1]
+    assert len(served.taken) == 3
     await served.tokens.revoke([token_id], None, by=SOMEBODY)
     answer = await client.ask(advertisement(secret))
     assert answer.line["code"] == "token_revoked"
-    assert len(served.taken) == 1
+    assert len(served.taken) == 3
 
 
 async def test_what_is_said_again_says_what_is_so_now(served: Served) -> None:
@@ -298,6 +304,8 @@ async def test_what_is_remembered_of_requests_keeps_no_answer(served: Served) ->
 async def test_a_refusal_that_is_said_again(served: Served) -> None:
     """Of unknown tokens an address may try some; the others are refused for another reason."""
     client = await served.connect()
+    first = advertisement(make_secret())
+    assert (await client.ask(first)).line["code"] == "token_unknown"
     codes = set()
     for _ in range(40):
         request = advertisement(make_secret())
@@ -307,6 +315,7 @@ async def test_a_refusal_that_is_said_again(served: Served) -> None:
             assert ("retry-after" in answer.headers) is (code == "throttled")
             codes.add(code)
     assert codes == {"token_unknown", "throttled"}
+    assert (await client.ask(first)).line["code"] == "throttled"
     missing = [await client.ask(get(ADVERTISEMENT)) for _ in range(2)]
     assert missing[0] == missing[1]
     assert missing[0].body.count(b"ID") == 1
@@ -321,11 +330,16 @@ async def test_what_is_remembered_of_requests_is_bounded_and_opens_nothing(serve
     assert shortcut.read(advertisement(secret), "192.0.2.2") is not whole
     for number in range(1100):
         shortcut.read(advertisement(secret, f"User-Agent: git/{number}"), peer)
+        if number < 600:
+            assert shortcut.read(advertisement(secret), peer) is whole
     assert len(shortcut._readings) == 1000
+    assert shortcut.read(advertisement(secret), peer) is whole
+    for number in range(1000):
+        shortcut.read(advertisement(secret, f"User-Agent: git/{number}"), peer)
     again = shortcut.read(advertisement(secret), peer)
     assert again is not whole
     remembered = repr(shortcut._readings)
-    assert "git/1099" in remembered
+    assert "git/999" in remembered
     assert secret not in remembered
     assert basic(secret).removeprefix("Basic ") not in remembered
     long = advertisement(secret, f"User-Agent: {'x' * 2000}")

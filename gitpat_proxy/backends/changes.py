@@ -128,12 +128,9 @@ class Changes:
             return
         for number, kinds in events.items():
             for watched in tuple(self._watchers.get(number, ())):
+                watched.has_changed = True
                 if kinds & flags.IGNORED:
                     watched.close()
-                else:
-                    watched.has_changed = True
-            if kinds & flags.IGNORED:
-                self._watchers.pop(number, None)
 
     def _begin_anew(self) -> None:
         """Rely on no watch any more: which of them are gone was not told."""

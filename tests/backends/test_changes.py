@@ -78,6 +78,16 @@ def test_a_change_is_told_of(repository: Path, told: Changes, looks: Looks, chan
     assert not watched.is_current()
 
 
+@pytest.mark.parametrize("name", ["HEAD", "refs/heads/topic/new", "packed-refs"])
+def test_what_is_written_in_place_is_told_of(
+    repository: Path, told: Changes, looks: Looks, name: str
+) -> None:
+    watched = asked_often(look(repository), told)
+    with (repository / name).open("r+b", buffering=0) as file:
+        file.write(b"2")
+        assert not watched.is_current()
+
+
 def test_only_who_is_asked_for_often_is_watched(repository: Path, told: Changes, looks: Looks) -> None:
     seen = look(repository)
     watched = Watched(seen, told)
@@ -186,11 +196,14 @@ def test_what_is_not_asked_for_any_more_is_not_watched(
     both = watches(told)
     first.close()
     assert 0 < watches(told) < both
-    (other / "refs/tags/v1").touch()
+    assert looks.of(second.is_current) == LOOKED_AT
+    # Both had watched the folder above.
+    repository.with_name("new.git").mkdir()
     assert not second.is_current()
     second.close()
     first.close()
     assert watches(told) == 0
+    time.sleep(0.012)  # as above
     third = asked_often(look(repository), told)
     assert looks.of(third.is_current) < 5
     shutil.rmtree(repository)

@@ -13,11 +13,13 @@ from typing import Any
 import pytest
 
 from gitpat_proxy.access.refusal import Code, RefusedError, refuse
+from gitpat_proxy.backends import changes
 from gitpat_proxy.backends.answers import Answers, Production, Question
 from gitpat_proxy.backends.base import AnswerCutError, FilePart, Piece, bytes_of
 from gitpat_proxy.backends.fingerprint import Fingerprint, Installation, fingerprint_of
 from gitpat_proxy.backends.http_backend import answer_of
 from gitpat_proxy.config.model import Config, Limits
+from tests.backends.test_changes import watches
 
 NAME = "/srv/git/app"
 SHORT = os.urandom(30_000)
@@ -295,6 +297,19 @@ async def test_what_is_forgotten_takes_no_memory(shop: Open, reason: str) -> Non
     await asyncio.sleep(0)
     gc.collect()
     assert production() is None
+
+
+async def test_what_is_forgotten_is_watched_no_more(
+    shop: Open, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(changes, "_WORTH_FILES", 1)
+    monkeypatch.setattr(changes, "_telling_devices", lambda _mounts: {tmp_path.stat().st_dev})
+    here = shop()
+    await here.asked_again(ask(1), ask(2), ask(1), ask(2))
+    assert watches(here.answers._changes) > 0
+    here.change()
+    assert here.answers.find(NAME, ask(1)) is None
+    assert watches(here.answers._changes) == 0
 
 
 async def test_a_pack_is_kept_for_its_time(shop: Open) -> None:

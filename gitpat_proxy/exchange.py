@@ -1,7 +1,6 @@
 """One request and its answer: what passes is counted, watched, and told to the log and the audit."""
 
 import asyncio
-import secrets
 import socket
 import struct
 import time
@@ -37,6 +36,7 @@ from gitpat_proxy.git.pktline import pkt_line
 from gitpat_proxy.git.push import MOST_COMMANDS, MOST_UPDATES, PushObserver, RefUpdate
 from gitpat_proxy.log import log_line
 from gitpat_proxy.outcome import (
+    make_request_id,
     own_headers,
     refusal_headers,
     refusal_line,
@@ -121,7 +121,7 @@ class Exchange:
     def __init__(
         self, request: web.Request, address: Address | None, public_url: str, limits: Limits
     ) -> None:
-        self.request_id = secrets.token_hex(6)
+        self.request_id = make_request_id()
         self.sender = address
         self.address = address_text(address)
         self.operation: Operation | None = None

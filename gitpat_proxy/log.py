@@ -17,21 +17,25 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from gitpat_proxy.access.secret import without_secrets
 
+_PROCESSORS: list[structlog.typing.Processor] = []
+"""Ours, once the log is set up; structlog's `capture_logs` puts its own in their place."""
+
 
 def set_up_log() -> None:
     """Send structlog's lines and the libraries' warnings to standard error."""
     renderer: structlog.typing.Processor = (
         structlog.dev.ConsoleRenderer(timestamp_key="time") if sys.stderr.isatty() else _as_json
     )
+    _PROCESSORS[:] = [
+        structlog.processors.add_log_level,
+        _add_time,
+        structlog.processors.format_exc_info,
+        renderer,
+        _without_secrets,
+    ]
     structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            _add_time,
-            structlog.processors.format_exc_info,
-            renderer,
-            _without_secrets,
-        ],
-        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, _StandardError())),
+        processors=_PROCESSORS,
+        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, _STANDARD_ERROR)),
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(handlers=[_ToStructlog()], level=logging.WARNING, force=True)
@@ -72,16 +76,15 @@ class RepeatedLine:
             is_text = isinstance(facts.get(name, ""), str)
             before, text = text.split(mark if is_text else f'"{mark}"')
             self._pieces += [before, ""]
-        self._pieces += [text]
+        self._pieces += [f"{text}\n"]
 
     def write(self, *values: str | float) -> None:
         """Write it with these as the differing facts, in their order."""
-        configured = structlog.get_config()
-        if _as_json in configured["processors"]:
+        if _as_json in _PROCESSORS:
             pieces = self._pieces.copy()
             pieces[1:-2:2] = map(str, values)
             pieces[-2] = _now_text()
-            _logger_of(configured["logger_factory"]).info("".join(pieces))
+            _STANDARD_ERROR.write("".join(pieces))
         else:
             differing = dict(zip(self._differing, values, strict=True))
             log_line(self._event, {**self._facts, **differing})
@@ -127,7 +130,6 @@ class _StandardError:
     """
 
     def __init__(self) -> None:
-        self._descriptor = sys.stderr.fileno()
         self._lost = 0
 
     def write(self, line: str) -> int:
@@ -147,7 +149,11 @@ class _StandardError:
     def _put(self, text: str) -> None:
         rest = text.encode(errors="backslashreplace")
         while rest:
-            rest = rest[os.write(self._descriptor, rest) :]
+            rest = rest[os.write(_DESCRIPTOR, rest) :]
+
+
+_DESCRIPTOR = 2
+_STANDARD_ERROR = _StandardError()
 
 
 def _lines_lost(number: int) -> str:

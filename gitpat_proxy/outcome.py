@@ -1,5 +1,6 @@
 """How the outcome of Git's requests is told: to the client by headers and a sentence, to the log."""
 
+import random
 from collections.abc import Mapping
 
 from aiohttp import hdrs
@@ -17,6 +18,11 @@ _FOR_BROWSERS = {
     "Content-Security-Policy": "sandbox; default-src 'none'",
     "X-Content-Type-Options": "nosniff",
 }
+
+
+def make_request_id() -> str:
+    """Return a new request's id; it opens nothing, so that it may be guessed."""
+    return f"{random.getrandbits(48):012x}"
 
 
 def own_headers(request_id: str, token_ends: str | None) -> dict[str, str]:

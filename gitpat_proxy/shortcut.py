@@ -37,6 +37,7 @@ from gitpat_proxy.git.operation import (
 from gitpat_proxy.git.plain_request import PlainRequest, plain_request
 from gitpat_proxy.log import RepeatedLine
 from gitpat_proxy.outcome import (
+    make_request_id,
     own_headers,
     refusal_headers,
     refusal_text,
@@ -174,7 +175,7 @@ class _Told:
 
     def told(self, began: float) -> bytes:
         """Return it for a request that came at that time (`time.monotonic`), with its line written."""
-        request_id = secrets.token_hex(6)
+        request_id = make_request_id()
         self._line.write(request_id, round(time.monotonic() - began, 4))
         date = f"Date: {rfc822_formatted_time()}\r\n\r\n"
         return f"{request_id.join(self._head)}{date}{request_id.join(self._text)}".encode()

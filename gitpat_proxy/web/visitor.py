@@ -11,6 +11,7 @@ from yarl import URL
 from gitpat_proxy.access.model import Account, Author, Session
 from gitpat_proxy.access.secret import digest_of
 from gitpat_proxy.config.model import Config
+from gitpat_proxy.outcome import make_request_id
 from gitpat_proxy.sender import address_of, is_sent_by, is_sent_by_socket
 from gitpat_proxy.services.sessions import Sessions
 from gitpat_proxy.services.sign_in import DEVICE_KNOWN, SignedIn, SignIn, Visit
@@ -140,7 +141,7 @@ class Visitors:
             address,
             browser=request.headers.get(hdrs.USER_AGENT, ""),
             device=_cookie(request, _DEVICE, secure=secure),
-            request=secrets.token_hex(6),
+            request=make_request_id(),
         )
         is_local = address is None or address.is_loopback
         sheltered = came_by_tls or is_local or (is_public_by_tls and self._is_passed_on(request))

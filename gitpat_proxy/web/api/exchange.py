@@ -1,6 +1,5 @@
 """One request to the API and its answer: how either is told, to the caller and to the log."""
 
-import secrets
 import time
 from collections.abc import Mapping
 
@@ -9,6 +8,7 @@ from aiohttp import hdrs, web
 
 from gitpat_proxy.access.address import Address, address_text
 from gitpat_proxy.access.refusal import Code
+from gitpat_proxy.outcome import make_request_id
 from gitpat_proxy.web.api import answers
 from gitpat_proxy.web.api.call import Answer, Caller
 from gitpat_proxy.web.api.operations import Operation
@@ -27,7 +27,7 @@ class ApiExchange:
     def __init__(self, request: web.Request, client: Address | None) -> None:
         self.request = request
         self.client = client
-        self.request_id = secrets.token_hex(6)
+        self.request_id = make_request_id()
         self.operation: Operation | None = None
         self.caller: Caller | None = None
         self.token_ends: str | None = None

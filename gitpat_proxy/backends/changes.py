@@ -64,7 +64,7 @@ class Changes:
         self._devices: set[int] = set()
         """The file systems that are told of; none: that has to be found out."""
         self._most = min(_MOST_WATCHES, _limit() // _SHARE_OF_LIMIT) // workers
-        self._sources = _opened()
+        self._sources: _Sources | None = None
 
     def watch(self, watched: "Watched", paths: Iterable[str]) -> dict[str, int]:
         """Let `watched` hear of changes to the files from now on.
@@ -72,6 +72,7 @@ class Changes:
         Return those that it will hear of, with the watch's number, which may be others' as well.
         """
         found: dict[str, int] = {}
+        self._sources = self._sources or _opened()
         if self._sources is None:
             return found
         self._devices = self._devices or _telling_devices(_MOUNTS)
@@ -138,7 +139,6 @@ class Changes:
         self.close()
         for watched in everybody:
             watched.close()
-        self._sources = _opened()
 
     def _all(self) -> set["Watched"]:
         return {watched for watchers in self._watchers.values() for watched in watchers}

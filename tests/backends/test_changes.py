@@ -59,7 +59,8 @@ def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Changes]:
 
 def watches(told: Changes) -> int:
     """Return how many the kernel has for it (proc(5), fdinfo)."""
-    assert told._sources
+    if told._sources is None:
+        return 0
     return Path(f"/proc/self/fdinfo/{told._sources.inotify.fileno()}").read_text().count("inotify wd:")
 
 

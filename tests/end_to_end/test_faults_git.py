@@ -166,6 +166,8 @@ def test_git_stops_in_the_middle_of_its_answer(
 ) -> None:
     fake_git.behave(RESULT, HALF_A_PACKET, end, at="git-upload-pack")
     assert not served.git.try_("clone", served.url, "clone").ok
+    # The client may be gone before its request's own line is written.
+    wait_until(lambda: served.lines("answer_cut"), what="the request's line")
     assert [line["reason"] for line in served.lines("answer_cut")] == [reason]
     assert served.lines()[-1]["complete"] is False
     fake_git.recover()

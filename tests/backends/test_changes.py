@@ -95,6 +95,18 @@ def test_only_who_is_asked_for_often_is_watched(repository: Path, told: Changes,
     assert [looks.of(watched.is_current) for _ in range(6)] == [len(seen.facts)] * 4 + [LOOKED_AT] * 2
 
 
+def test_nothing_is_opened_before_something_is_watched(repository: Path) -> None:
+    """Who only looks whether it could serve leaves nothing open."""
+
+    def opened() -> set[str]:
+        return {entry.name for entry in Path("/proc/self/fd").iterdir()}
+
+    before = opened()
+    watched = Watched(look(repository), Changes(1))
+    assert watched.is_current()
+    assert opened() == before
+
+
 def test_what_has_nothing_to_do_with_refs_is_not_looked_at(
     repository: Path, told: Changes, looks: Looks
 ) -> None:

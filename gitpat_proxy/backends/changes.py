@@ -83,7 +83,7 @@ class Changes:
             try:
                 status = os.lstat(path)
                 # Where a link leads may change elsewhere.
-                is_link = stat.S_ISLNK(status.st_mode) or not is_straight(os.path.dirname(path))  # noqa: PTH120 - of a thousand refs, perhaps
+                is_link = stat.S_ISLNK(status.st_mode) or not is_straight(path.rpartition("/")[0])
                 if status.st_dev in self._devices and not is_link:
                     found[path] = self._sources.inotify.add_watch(path, _CHANGES)
                     self._watchers.setdefault(found[path], set()).add(watched)

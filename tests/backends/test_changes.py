@@ -64,6 +64,11 @@ def watches(told: Changes) -> int:
     return Path(f"/proc/self/fdinfo/{told._sources.inotify.fileno()}").read_text().count("inotify wd:")
 
 
+def let_the_clock_tick() -> None:
+    """So that what changes next bears another time: the kernel's clock for files can't be injected."""
+    time.sleep(0.012)
+
+
 def asked_often(seen: Fingerprint, told: Changes) -> Watched:
     watched = Watched(seen, told)
     for _ in range(4):
@@ -137,7 +142,7 @@ def test_the_way_there_is_looked_at_each_time(repository: Path, told: Changes, l
     above = repository.parents[2] / "above"
     for name in ("root", "system"):
         shutil.copytree(repository.parents[2] / name, above / name)
-    time.sleep(0.012)  # The kernel's clock for files, whose tick can't be injected.
+    let_the_clock_tick()
     watched = asked_often(look(above / "root/team/app.git"), told)
     shutil.copytree(above, above.with_name("copy"))
     above.rename(above.with_name("old"))
@@ -154,7 +159,7 @@ def test_where_links_lead_is_looked_at(repository: Path, told: Changes, looks: L
     (repository / "packed-refs").symlink_to(elsewhere / "one" / "packed-refs")
     (repository / "objects").rename(elsewhere / "one" / "objects")
     (repository / "objects").symlink_to(elsewhere / "one" / "objects")
-    time.sleep(0.012)  # as above
+    let_the_clock_tick()
     watched = asked_often(look(repository), told)
     assert looks.of(watched.is_current) == LOOKED_AT + 4
     (elsewhere / "one").rename(elsewhere / "two")
@@ -204,7 +209,7 @@ def test_what_is_not_asked_for_any_more_is_not_watched(
 ) -> None:
     other = repository.with_name("other.git")
     shutil.copytree(repository, other)
-    time.sleep(0.012)  # as above
+    let_the_clock_tick()
     first, second = asked_often(look(repository), told), asked_often(look(other), told)
     both = watches(told)
     first.close()
@@ -216,7 +221,7 @@ def test_what_is_not_asked_for_any_more_is_not_watched(
     second.close()
     first.close()
     assert watches(told) == 0
-    time.sleep(0.012)  # as above
+    let_the_clock_tick()
     third = asked_often(look(repository), told)
     assert looks.of(third.is_current) < 5
     shutil.rmtree(repository)
@@ -243,7 +248,7 @@ def of_two(repository: Path, told: Changes, looks: Looks) -> Iterator[tuple[Watc
     """Two who are told, of the same and of different files."""
     other = repository.with_name("other.git")
     shutil.copytree(repository, other)
-    time.sleep(0.012)  # as above
+    let_the_clock_tick()
     both = asked_often(look(repository), told), asked_often(look(other), told)
     assert [looks.of(one.is_current) for one in both] == [LOOKED_AT] * 2
     yield both

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from datetime import UTC, datetime
 from functools import cache, lru_cache
+from select import PIPE_BUF
 from typing import Any, TextIO, cast
 
 import structlog
@@ -131,29 +132,57 @@ class _StandardError:
 
     def __init__(self) -> None:
         self._lost = 0
+        self._held: list[bytes] | None = None
 
     def write(self, line: str) -> int:
-        try:
-            if self._lost:
-                # The last one may have broken off.
-                self._put(f"\n{_lines_lost(self._lost)}\n")
-                self._lost = 0
-            self._put(line)
-        except OSError:
-            self._lost += 1
+        text = line.encode(errors="backslashreplace")
+        if self._held is None:
+            self._write([text])
+        else:
+            self._held.append(text)
         return len(line)
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """What is held back has its own end."""
 
-    def _put(self, text: str) -> None:
-        rest = text.encode(errors="backslashreplace")
-        while rest:
-            rest = rest[os.write(_DESCRIPTOR, rest) :]
+    def hold(self) -> None:
+        """Hold back what is written, until `release`."""
+        self._held = []
+
+    def release(self) -> None:
+        """Write what was held back, in as few pieces as lines stay whole in.
+
+        What a pipe takes in one piece nobody else who writes to it gets in between (pipe(7)).
+        """
+        held, self._held = self._held or [], None
+        while held:
+            number, size = 1, len(held[0])
+            while number < len(held) and size + len(held[number]) <= PIPE_BUF:
+                size += len(held[number])
+                number += 1
+            self._write(held[:number])
+            held = held[number:]
+
+    def _write(self, lines: list[bytes]) -> None:
+        try:
+            if self._lost:
+                # The last one may have broken off.
+                _put(f"\n{_lines_lost(self._lost)}\n".encode())
+                self._lost = 0
+            _put(b"".join(lines))
+        except OSError:
+            self._lost += len(lines)
+
+
+def _put(rest: bytes) -> None:
+    while rest:
+        rest = rest[os.write(_DESCRIPTOR, rest) :]
 
 
 _DESCRIPTOR = 2
 _STANDARD_ERROR = _StandardError()
+hold_lines = _STANDARD_ERROR.hold
+release_lines = _STANDARD_ERROR.release
 
 
 def _lines_lost(number: int) -> str:

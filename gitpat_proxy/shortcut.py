@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from http import HTTPStatus
 
+import structlog
 from aiohttp.helpers import rfc822_formatted_time
 
 from gitpat_proxy.access.address import Address, address_text, client_address
@@ -35,7 +36,7 @@ from gitpat_proxy.git.operation import (
     protocol_version,
 )
 from gitpat_proxy.git.plain_request import PlainRequest, plain_request
-from gitpat_proxy.log import RepeatedLine
+from gitpat_proxy.log import RepeatedLine, hold_lines, release_lines
 from gitpat_proxy.outcome import (
     make_request_id,
     own_headers,
@@ -51,8 +52,10 @@ _LONGEST_REMEMBERED = 2048
 """Bytes of a request; git's own are a quarter of that to a half."""
 _MOST_REMEMBERED = 1000
 
+_log = structlog.get_logger()
 
-@dataclass
+
+@dataclass(eq=False)
 class Reading:
     """What a request says by itself, whoever sends it and whenever; and what was answered last.
 
@@ -101,23 +104,49 @@ class Shortcut:
             self._readings[key] = reading
         return reading
 
-    def answer(self, reading: Reading) -> bytes | None:
-        """Return all of the answer, None where the gate has to be asked."""
+    def answers(self, readings: Sequence[Reading]) -> list[tuple[bytes, bytes] | None]:
+        """Return both parts of each answer, None where the gate has to be asked.
+
+        All that is read here has come by now. What the same requests rest on is looked at once: for
+        each of them that is a look after it came.
+        """
         began = time.monotonic()
-        operation = reading.operation
-        if operation is None:
+        found: dict[Reading, tuple[_Told, bytes] | None] = {}
+        hold_lines()
+        try:
+            return [self._answer(reading, found, began) for reading in readings]
+        finally:
+            release_lines()
+
+    def _answer(
+        self, reading: Reading, found: "dict[Reading, tuple[_Told, bytes] | None]", began: float
+    ) -> tuple[bytes, bytes] | None:
+        try:
+            if reading not in found:
+                found[reading] = self._find(reading)
+            if at_hand := found[reading]:
+                told, body = at_hand
+                return told.told(began), body
+        except Exception:
+            # The outermost edge: the gate meets it again, and tells the client.
+            _log.exception("shortcut_failed")
+        return None
+
+    def _find(self, reading: Reading) -> "tuple[_Told, bytes] | None":
+        """Return what is to be told, and what follows it."""
+        if reading.operation is None:
             return None
         if isinstance(reading.sent, Refusal):
-            return self._refuse(reading, reading.sent, began)
+            return self._refused(reading, reading.sent), b""
         try:
             found = self._parts.authentication.token_at_once(reading.sent, reading.address)
         except RefusedError as error:
-            return self._refuse(reading, error.refusal, began)
+            return self._refused(reading, error.refusal), b""
         except (NotAtOnceError, DatabaseError):
             return None
-        return self._give(reading, self._parts.attempt(operation, *found, reading.address), began)
+        return self._given(reading, self._parts.attempt(reading.operation, *found, reading.address))
 
-    def _give(self, reading: Reading, attempt: Attempt, began: float) -> bytes | None:
+    def _given(self, reading: Reading, attempt: Attempt) -> "tuple[_Told, bytes] | None":
         token = attempt.token
         if reading.permit is None or not reading.permit.covers(attempt):
             # A refusal is the gate's to give: the audit keeps it.
@@ -130,12 +159,12 @@ class Shortcut:
         ends_soon = is_near(reading.permit.ends_at, attempt.now)
         if reading.given is None or not reading.given.is_of(whole, token, ends_soon=ends_soon):
             reading.given = _Given(reading, token, whole, ends_soon=ends_soon)
-        return reading.given.told(began) + whole.body
+        return reading.given, whole.body
 
-    def _refuse(self, reading: Reading, refusal: Refusal, began: float) -> bytes:
+    def _refused(self, reading: Reading, refusal: Refusal) -> "_Refused":
         if reading.refused is None or reading.refused.refusal is not refusal:
             reading.refused = _Refused(reading, refusal, self._parts.config.public_url)
-        return reading.refused.told(began)
+        return reading.refused
 
     def _read(
         self, data: bytes, peer: str | None, longest_head: int, most_headers: int

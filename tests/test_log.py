@@ -30,7 +30,7 @@ def logged(program: str) -> tuple[list[dict[str, Any]], str]:
     assert result.stdout == ""
     assert secret not in result.stderr
     SEEN.texts.append(result.stderr)
-    return [json.loads(line) for line in result.stderr.splitlines()], secret
+    return [json.loads(line) for line in result.stderr.splitlines() if line], secret
 
 
 def test_each_event_is_one_json_line_with_level_and_time() -> None:
@@ -213,3 +213,56 @@ log.info("size", size=size)
 """
     )
     assert lines[-1]["size"] < 1024 * 1024
+
+
+def test_lines_held_back_stay_whole_where_others_write_into_the_same_pipe() -> None:
+    """What a pipe takes at once is `PIPE_BUF` bytes; a socket that keeps the pieces shows them."""
+    lines, _ = logged(
+        """
+import json, os, select, socket
+from gitpat_proxy.log import hold_lines, release_lines
+theirs, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+kept = os.dup(2)
+os.dup2(theirs.fileno(), 2)
+log.info("before")
+hold_lines()
+for number in range(30):
+    log.info("x", number=number, text="y" * (6000 if number == 20 else 700))
+ours.setblocking(False)
+pieces = [ours.recv(65536)]
+release_lines()
+log.info("after")
+try:
+    while True:
+        pieces.append(ours.recv(65536))
+except BlockingIOError:
+    pass
+os.dup2(kept, 2)
+assert [json.loads(line)["event"] for line in (pieces[0], pieces[-1])] == ["before", "after"]
+for piece in pieces:
+    assert piece.endswith(b"\\n")
+    assert len(piece) <= select.PIPE_BUF or piece.count(b"\\n") == 1
+assert len(pieces) < 12, len(pieces)
+os.write(2, b"".join(pieces))
+"""
+    )
+    assert [line["number"] for line in lines[1:-1]] == list(range(30))
+
+
+def test_each_held_back_line_that_is_lost_counts() -> None:
+    lines, _ = logged(
+        """
+import os
+from gitpat_proxy.log import hold_lines, release_lines
+kept = os.dup(2)
+os.dup2(os.open("/dev/full", os.O_WRONLY), 2)
+hold_lines()
+for number in range(20):
+    log.info("x", text="y" * 700)
+release_lines()
+os.dup2(kept, 2)
+log.info("after")
+""",
+    )
+    assert [line["event"] for line in lines] == ["log_lines_lost", "after"]
+    assert lines[0]["lines"] == 20

@@ -4,7 +4,7 @@ import asyncio
 import os
 import socket
 import weakref
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,13 +55,17 @@ class Answer:
 
 @dataclass
 class Served:
-    """A proxy in this process. `taken`: the requests that took the short way, by path."""
+    """A proxy in this process. `taken`: the requests that took the short way, by path.
+
+    `turns`: how many were tried together, each time.
+    """
 
     runner: Runner
     listener: socket.socket
     tokens: Tokens
     repository: Path
     taken: list[str] = field(default_factory=list)
+    turns: list[int] = field(default_factory=list)
     clients: list["Client"] = field(default_factory=list)
 
     async def connect(self, *, small_buffer: bool = False) -> "Client":
@@ -72,6 +76,17 @@ class Served:
         client = Client(*await asyncio.open_connection(sock=connection))
         self.clients.append(client)
         return client
+
+    async def connected(self, number: int) -> list["Client"]:
+        """Return so many whom the proxy has accepted."""
+        server = self.runner.server
+        assert server
+        before = len(server.connections)
+        clients = [await self.connect() for _ in range(number)]
+        for _ in range(1000):
+            if len(server.connections) < before + number:
+                await asyncio.sleep(0.001)
+        return clients
 
     async def has_been_asked(self, request: bytes) -> None:
         """Have it answered by git once, so that it is kept."""
@@ -146,14 +161,16 @@ async def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
         await web.SockSite(runner, listener).start()
         served = Served(runner, listener, Tokens(database, utc_now, config), repository)
         shortcut = runner.app[SHORTCUT]
-        answer = shortcut.answer
+        answers = shortcut.answers
 
-        def noted(reading: Reading) -> bytes | None:
-            answered = answer(reading)
-            served.taken += [reading.request.path] if answered else []
-            return answered
+        def noted(readings: Sequence[Reading]) -> list[tuple[bytes, bytes] | None]:
+            served.turns += [len(readings)]
+            found = answers(readings)
+            paths = [reading.request.path for reading in readings]
+            served.taken += [path for path, answer in zip(paths, found, strict=True) if answer]
+            return found
 
-        monkeypatch.setattr(shortcut, "answer", noted)
+        monkeypatch.setattr(shortcut, "answers", noted)
         await asyncio.sleep(0.1)  # What the repository was made by is too young to be relied upon.
         yield served
         for client in served.clients:
@@ -503,9 +520,125 @@ async def test_what_fails_on_the_short_way_is_answered_on_the_long_one(
     def fail(*_: object) -> None:
         raise ValueError("a flaw")
 
-    monkeypatch.setattr(served.runner.app[SHORTCUT], "answer", fail)
-    client = await served.connect()
+    authentication = served.runner.app[SHORTCUT]._parts.authentication
+    monkeypatch.setattr(authentication, "token_at_once", fail)
+    clients = await served.connected(2)
     with capture_logs() as lines:
-        client.writer.write(advertisement(secret))
-        assert (await client.answer()).status == "HTTP/1.1 200 OK"
+        ask_together(clients, [advertisement(secret), get(ADVERTISEMENT)])
+        statuses = [(await client.answer()).status for client in clients]
+    assert statuses == ["HTTP/1.1 200 OK", "HTTP/1.1 401 Unauthorized"]
+    assert served.turns[-1] == 2
     assert [line["event"] for line in lines if line["log_level"] == "error"] == ["shortcut_failed"]
+
+
+def ask_together(clients: list[Client], requests: list[bytes]) -> None:
+    """Send all of it at once, before the proxy, which shares this thread, reads any."""
+    for client, request in zip(clients, requests, strict=True):
+        client.writer.write(request)
+
+
+async def test_what_comes_together_is_answered_together(served: Served) -> None:
+    secret, token_id = await served.token("code:read")
+    other, _ = await served.token("code:read")
+    one = await short_and_long(served, advertisement(secret))
+    clients = await served.connected(6)
+    requests = [
+        *[advertisement(secret)] * 3,
+        advertisement(other),
+        get(ADVERTISEMENT),
+        get("/nothing/info/refs", f"Authorization: {basic(secret)}"),
+    ]
+    served.taken.clear()
+    with capture_logs() as lines:
+        ask_together(clients, requests)
+        answers = [await client.answer() for client in clients]
+        await asyncio.sleep(0)
+    assert served.turns[-1] == 5
+    assert len(served.taken) == 5
+    assert [answer.body for answer in answers[:4]] == [one.body] * 4
+    assert answers[4].status == "HTTP/1.1 401 Unauthorized"
+    logged = {line["request"]: line for line in lines if line["event"] == "request"}
+    assert len(logged) == 6
+    assert [logged[answer.request_id]["token"] for answer in answers[:3]] == [token_id] * 3
+    assert logged[answers[4].request_id]["code"] == "credentials_missing"
+
+
+async def test_what_changes_while_requests_come_is_seen_by_those_after_it(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """None relies on a look from before it came, also not of one that came in the same turn."""
+    secret, _ = await served.token("code:read")
+    request = advertisement(secret)
+    await short_and_long(served, request)
+    shortcut = served.runner.app[SHORTCUT]
+    read = shortcut.read
+    came = 0
+
+    def read_after_a_change(data: bytes, peer: str | None) -> Reading | None:
+        nonlocal came
+        came += 1
+        if came == 2:
+            commit = (served.repository / "refs/heads/main").read_bytes()
+            (served.repository / "refs/heads/new").write_bytes(commit)
+        return read(data, peer)
+
+    monkeypatch.setattr(shortcut, "read", read_after_a_change)
+    clients = await served.connected(2)
+    ask_together(clients, [request] * 2)
+    answers = [await client.answer() for client in clients]
+    assert served.turns[-1] == 2
+    assert b" refs/heads/new\n" in answers[1].body
+
+
+async def test_who_leaves_before_the_answers_takes_nobody_elses(served: Served) -> None:
+    secret, _ = await served.token("code:read")
+    request = advertisement(secret)
+    whole = await short_and_long(served, request)
+    clients = await served.connected(3)
+    assert served.runner.server
+    connections = list(served.runner.server.connections)[-3:]
+    for connection in connections:
+        connection.data_received(request)
+    connections[0].force_close()
+    connections[1].connection_lost(None)
+    assert (await clients[2].answer()).body == whole.body
+    assert served.turns[-1] == 1
+
+
+@pytest.mark.parametrize("split", [0, 50])
+async def test_what_comes_before_there_was_time_to_answer_is_the_parsers(
+    served: Served, split: int
+) -> None:
+    secret, _ = await served.token("code:read")
+    request = advertisement(secret)
+    whole = await short_and_long(served, request)
+    [client] = await served.connected(1)
+    served.taken.clear()
+    assert served.runner.server
+    [*_, connection] = served.runner.server.connections
+    connection.data_received(request)
+    connection.data_received(request[:split])
+    connection.data_received(request[split:])
+    assert [(await client.answer()).body for _ in range(2)] == [whole.body] * 2
+    assert served.taken == []
+
+
+async def test_a_connection_that_fails_fails_alone(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret, _ = await served.token("code:read")
+    request = advertisement(secret)
+    whole = await short_and_long(served, request)
+    clients = await served.connected(2)
+    assert served.runner.server
+    connections = list(served.runner.server.connections)[-2:]
+
+    def fail(_data: bytes) -> None:
+        raise ValueError("a flaw")
+
+    with capture_logs() as lines:
+        monkeypatch.setattr(connections[0].transport, "write", fail)
+        ask_together(clients, [request] * 2)
+        assert (await clients[1].answer()).body == whole.body
+    assert await clients[0].reader.read() == b""
+    assert [line["event"] for line in lines if line["log_level"] == "error"] == ["connection_failed"]

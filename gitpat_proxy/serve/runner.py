@@ -11,7 +11,7 @@ from gitpat_proxy.app import GATE, SHORTCUT, make_app
 from gitpat_proxy.config.model import Config
 from gitpat_proxy.services.access import Access
 from gitpat_proxy.shared import Shared
-from gitpat_proxy.shortcut import Shortcut
+from gitpat_proxy.shortcut import Reading, Shortcut
 from gitpat_proxy.store.database import Database
 
 _SHUTDOWN_SECONDS = 2.0
@@ -38,9 +38,11 @@ class _Connection(web.RequestHandler):
     It remembers its other end, which a client that leaves at once would take away with it.
     """
 
-    __slots__ = ("_is_between_requests", "_peer", "_peername", "_unsent", "shortcut")
+    __slots__ = ("_is_between_requests", "_peer", "_peername", "_unsent", "asked", "turn")
 
-    shortcut: Shortcut
+    turn: "_Turn"
+    asked: tuple[Reading, bytes] | None
+    """What the turn is to answer, with the bytes that it was read from."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._peername = transport.get_extra_info("peername")
@@ -48,6 +50,7 @@ class _Connection(web.RequestHandler):
         self._peer = self._peername[0] if self._peername else None
         self._is_between_requests = self._peername is not None
         self._unsent = math.inf
+        self.asked = None
         super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
@@ -56,13 +59,25 @@ class _Connection(web.RequestHandler):
         Only between two requests: as long as every piece before was a whole one, the HTTP parser has
         nothing either that would belong to this one.
         """
-        if self._is_between_requests and data:
-            answer = self._answer(data)
-            if answer and self.transport:
-                self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
-                self.transport.write(answer)
-                return
+        if self.asked:
+            # More, before there was time to answer (TLS passes on piece by piece): they belong together.
+            data = self.asked[1] + data
+            self.asked = None
+            self._is_between_requests = False
+        elif self._is_between_requests and data and (reading := self._read(data)) and self.is_idle:
+            self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+            self.asked = reading, data
+            self.turn.add(self)
+            return
         super().data_received(data)
+
+    def take(self, answer: tuple[bytes, bytes] | None) -> None:
+        """Send the answer to what was asked; None: have the gate answer."""
+        asked, self.asked = self.asked, None
+        if answer and self.transport:
+            self.transport.write(b"".join(answer))
+        elif asked:
+            super().data_received(asked[1])
 
     def _process_keepalive(self) -> None:
         """End a connection on which nothing goes on, at once if it has not even taken its answer.
@@ -80,23 +95,25 @@ class _Connection(web.RequestHandler):
             transport.abort()
 
     @property
-    def _is_idle(self) -> bool:
+    def is_idle(self) -> bool:
         """Tell whether all that came before is answered, and taken by the client."""
+        if self.transport is None:
+            return False
         is_waiting = self._waiter is not None and not self._waiter.done()
         return is_waiting and not (self._close or self._force_close or self.writing_paused)
 
-    def _answer(self, data: bytes) -> bytes | None:
+    def _read(self, data: bytes) -> Reading | None:
+        """Return what may have an answer at once."""
         # Unless it turns out to be one, what follows may be a part of it.
         self._is_between_requests = False
         try:
-            reading = self.shortcut.read(data, self._peer)
-            self._is_between_requests = reading is not None
-            can_answer = reading is not None and self.transport is not None and self._is_idle
-            return self.shortcut.answer(reading) if reading and can_answer else None
+            reading = self.turn.shortcut.read(data, self._peer)
         except Exception:
             # The outermost edge: the gate meets it again, and tells the client.
-            _log.exception("shortcut_failed")
+            _log.exception("request_not_read")
             return None
+        self._is_between_requests = reading is not None
+        return reading if reading and reading.operation else None
 
     def handle_error(
         self,
@@ -114,11 +131,42 @@ class _Connection(web.RequestHandler):
         return answer
 
 
+class _Turn:
+    """What came in one turn of the event loop, answered together when all of it has come.
+
+    Who asks the same then shares what has to be looked at. Before any of them is heard of again, all
+    have their answers: the loop calls what was put off before it looks for more.
+    """
+
+    def __init__(self, shortcut: Shortcut) -> None:
+        self.shortcut = shortcut
+        self._connections: list[_Connection] = []
+
+    def add(self, connection: _Connection) -> None:
+        """Have it answered once all of this turn has come, if it still waits for that then."""
+        if not self._connections:
+            asyncio.get_running_loop().call_soon(self._answer)
+        self._connections.append(connection)
+
+    def _answer(self) -> None:
+        connections, self._connections = self._connections, []
+        # Where one has been closed since, nobody answers any more.
+        waiting = [(one, one.asked[0]) for one in connections if one.asked and one.is_idle]
+        answers = self.shortcut.answers([reading for _, reading in waiting])
+        for (connection, _), answer in zip(waiting, answers, strict=True):
+            try:
+                connection.take(answer)
+            except Exception:
+                # As the loop does where a connection can't take what came: the others wait for theirs.
+                _log.exception("connection_failed")
+                connection.force_close()
+
+
 class _Server(web.Server):
     """Makes such connections, with the limits of the moment."""
 
     config: Config
-    shortcut: Shortcut
+    turn: _Turn
 
     def __call__(self) -> web.RequestHandler:
         limits = self.config.limits
@@ -130,7 +178,7 @@ class _Server(web.Server):
             max_headers=limits.headers,
             **self._kwargs,
         )
-        connection.shortcut = self.shortcut
+        connection.turn = self.turn
         return connection
 
 
@@ -163,5 +211,5 @@ class Runner(web.AppRunner):
     async def _make_server(self) -> web.Server:
         server = await super()._make_server()
         server.__class__ = _Server
-        vars(server).update(config=self._config, shortcut=self.app[SHORTCUT])
+        vars(server).update(config=self._config, turn=_Turn(self.app[SHORTCUT]))
         return server

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
+from unittest.mock import Mock
 
 import pytest
 from aiohttp import web
@@ -537,7 +538,9 @@ def ask_together(clients: list[Client], requests: list[bytes]) -> None:
         client.writer.write(request)
 
 
-async def test_what_comes_together_is_answered_together(served: Served) -> None:
+async def test_what_comes_together_is_answered_together(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
     secret, token_id = await served.token("code:read")
     other, _ = await served.token("code:read")
     one = await short_and_long(served, advertisement(secret))
@@ -549,12 +552,16 @@ async def test_what_comes_together_is_answered_together(served: Served) -> None:
         get("/nothing/info/refs", f"Authorization: {basic(secret)}"),
     ]
     served.taken.clear()
+    authentication = served.runner.app[SHORTCUT]._parts.authentication
+    looked = Mock(wraps=authentication.token_at_once)
+    monkeypatch.setattr(authentication, "token_at_once", looked)
     with capture_logs() as lines:
         ask_together(clients, requests)
         answers = [await client.answer() for client in clients]
         await asyncio.sleep(0)
     assert served.turns[-1] == 5
     assert len(served.taken) == 5
+    assert looked.call_count == 2
     assert [answer.body for answer in answers[:4]] == [one.body] * 4
     assert answers[4].status == "HTTP/1.1 401 Unauthorized"
     logged = {line["request"]: line for line in lines if line["event"] == "request"}
@@ -640,5 +647,35 @@ async def test_a_connection_that_fails_fails_alone(
         monkeypatch.setattr(connections[0].transport, "write", fail)
         ask_together(clients, [request] * 2)
         assert (await clients[1].answer()).body == whole.body
-    assert await clients[0].reader.read() == b""
+    async with asyncio.timeout(10):
+        assert await clients[0].reader.read() == b""
     assert [line["event"] for line in lines if line["log_level"] == "error"] == ["connection_failed"]
+
+
+async def test_what_follows_in_pieces_is_no_request_of_its_own(served: Served) -> None:
+    """It is the rest of a head, also where what came before it had no time to be answered."""
+    secret, _ = await served.token("code:read")
+    request = advertisement(secret)
+    await short_and_long(served, request)
+    [client] = await served.connected(1)
+    served.taken.clear()
+    assert served.runner.server
+    [*_, connection] = served.runner.server.connections
+    connection.data_received(request)
+    connection.data_received(b"GET /nothing/info/refs?service=x HTTP/1.1\r\nRest: ")
+    assert (await client.answer()).status == "HTTP/1.1 200 OK"
+    client.writer.write(request)
+    assert (await client.answer()).status != "HTTP/1.1 200 OK"
+    assert served.taken == []
+
+
+async def test_a_connection_that_asks_stays(served: Served) -> None:
+    secret, _ = await served.token("code:read")
+    request = advertisement(secret)
+    await short_and_long(served, request)
+    [client] = await served.connected(1)
+    assert served.runner.server
+    [*_, connection] = served.runner.server.connections
+    connection._next_keepalive_close_time = 0.0
+    await client.ask(request)
+    assert connection._next_keepalive_close_time > asyncio.get_running_loop().time() + 60

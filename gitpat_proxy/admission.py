@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import structlog
 
@@ -30,6 +31,13 @@ class Claim:
 
     token: str
     network: str
+
+
+class Running(NamedTuple):
+    """How many run, by token and by network."""
+
+    tokens: Counter[str]
+    networks: Counter[str]
 
 
 class Place:
@@ -113,11 +121,11 @@ class Admission:
             del self._waiting[newest]
             newest.set_result(None)
 
-    def _admit(self) -> list[Claim]:
+    def _admit(self) -> Running:
         """Give places to those who are next; return what ran before."""
         waiting = list(self._waiting.items())
         with self._giving_back() as connection:
-            running = [Claim(*row) for row in connection.execute("SELECT token, network FROM running")]
+            running = _running(connection)
             chosen = [
                 waiting[index]
                 for index in next_of([c for _, c in waiting], running, self._config.limits, self._served)
@@ -159,14 +167,14 @@ class Admission:
 
 
 def next_of(
-    waiting: Sequence[Claim], running: Sequence[Claim], limits: Limits, served: Mapping[str, int]
+    waiting: Sequence[Claim], running: Running, limits: Limits, served: Mapping[str, int]
 ) -> list[int]:
     """Return the indexes of those of the waiting, oldest first, who may run now, in their order.
 
     Fair to each token: everybody's first comes before anybody's second, and whose turn was last,
     by `served`, comes after the others.
     """
-    tokens, networks = _counts(running)
+    running = Running(running.tokens.copy(), running.networks.copy())
     ahead: Counter[str] = Counter()
     ranks = []
     for claim in waiting:
@@ -177,9 +185,9 @@ def next_of(
         range(len(waiting)), key=lambda index: (ranks[index], served.get(waiting[index].token, 0))
     ):
         claim = waiting[index]
-        if _what_is_full(claim, tokens, networks, limits) is None:
-            tokens[claim.token] += 1
-            networks[claim.network] += 1
+        if _what_is_full(claim, running, limits) is None:
+            running.tokens[claim.token] += 1
+            running.networks[claim.network] += 1
             chosen.append(index)
     return chosen
 
@@ -191,23 +199,24 @@ def one_too_many(waiting: Sequence[Claim]) -> int:
     return max(index for index, claim in enumerate(waiting) if tokens[claim.token] == most)
 
 
-def _counts(running: Sequence[Claim]) -> tuple[Counter[str], Counter[str]]:
-    return Counter(claim.token for claim in running), Counter(claim.network for claim in running)
+def _running(connection: sqlite3.Connection) -> Running:
+    # Counted by SQLite, in a fraction of the time that it takes here.
+    tokens = connection.execute("SELECT token, COUNT(*) FROM running GROUP BY token")
+    networks = connection.execute("SELECT network, COUNT(*) FROM running GROUP BY network")
+    return Running(Counter(dict(tokens)), Counter(dict(networks)))
 
 
-def _what_is_full(
-    claim: Claim, tokens: Counter[str], networks: Counter[str], limits: Limits
-) -> str | None:
+def _what_is_full(claim: Claim, running: Running, limits: Limits) -> str | None:
     """Return, as the end of a sentence, whose bound keeps the claim waiting; None: it may run."""
-    if tokens.total() >= limits.operations:
+    if running.tokens.total() >= limits.operations:
         return ""
-    if tokens[claim.token] >= limits.operations_per_token:
+    if running.tokens[claim.token] >= limits.operations_per_token:
         return f" with the token {claim.token}"
-    if claim.network and networks[claim.network] >= limits.operations_per_address:
+    if claim.network and running.networks[claim.network] >= limits.operations_per_address:
         return f" from the address {claim.network.removesuffix('/32')}"
     return None
 
 
-def _busy(claim: Claim, running: Sequence[Claim], limits: Limits) -> Refusal:
-    whose = _what_is_full(claim, *_counts(running), limits) or ""
+def _busy(claim: Claim, running: Running, limits: Limits) -> Refusal:
+    whose = _what_is_full(claim, running, limits) or ""
     return refuse(Code.BUSY, retry_after=_RETRY_SECONDS, whose=whose)

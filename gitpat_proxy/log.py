@@ -6,6 +6,7 @@ import os
 import re
 import secrets
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from datetime import UTC, datetime
@@ -133,20 +134,22 @@ class _StandardError:
     def __init__(self) -> None:
         self._lost = 0
         self._held: list[bytes] | None = None
+        self._changing = threading.Lock()
 
     def write(self, line: str) -> int:
         text = line.encode(errors="backslashreplace")
-        if self._held is None:
-            self._write([text])
-        else:
-            self._held.append(text)
+        with self._changing:
+            if self._held is not None:
+                self._held.append(text)
+                return len(line)
+        self._write(text)
         return len(line)
 
     def flush(self) -> None:
         """What is held back has its own end."""
 
     def hold(self) -> None:
-        """Hold back what is written, until `release`."""
+        """Hold back what is written, by whatever thread, until `release`."""
         self._held = []
 
     def release(self) -> None:
@@ -154,29 +157,28 @@ class _StandardError:
 
         What a pipe takes in one piece nobody else who writes to it gets in between (pipe(7)).
         """
-        held, self._held = self._held or [], None
+        with self._changing:
+            held, self._held = self._held or [], None
         while held:
             number, size = 1, len(held[0])
             while number < len(held) and size + len(held[number]) <= PIPE_BUF:
                 size += len(held[number])
                 number += 1
-            self._write(held[:number])
+            self._write(b"".join(held[:number]))
             held = held[number:]
 
-    def _write(self, lines: list[bytes]) -> None:
+    def _write(self, rest: bytes) -> None:
         try:
             if self._lost:
                 # The last one may have broken off.
-                _put(f"\n{_lines_lost(self._lost)}\n".encode())
+                lost = f"\n{_lines_lost(self._lost)}\n".encode()
+                while lost:
+                    lost = lost[os.write(_DESCRIPTOR, lost) :]
                 self._lost = 0
-            _put(b"".join(lines))
+            while rest:
+                rest = rest[os.write(_DESCRIPTOR, rest) :]
         except OSError:
-            self._lost += len(lines)
-
-
-def _put(rest: bytes) -> None:
-    while rest:
-        rest = rest[os.write(_DESCRIPTOR, rest) :]
+            self._lost += rest.count(b"\n")
 
 
 _DESCRIPTOR = 2

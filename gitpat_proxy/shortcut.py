@@ -1,8 +1,8 @@
 """The short way of the gate: what can be answered without waiting for anything.
 
 CI systems and editors ask for the same refs all day, and clients without a token get the same sentence.
-For these there is no task, no stream and no event loop's turn; all else goes the gate's own way. The
-steps are the gate's, by the same functions and in the same order.
+For these there is no task, no stream and no turn of the event loop but one that all share; all else goes
+the gate's own way. The steps are the gate's, by the same functions and in the same order.
 """
 
 import secrets
@@ -105,10 +105,10 @@ class Shortcut:
         return reading
 
     def answers(self, readings: Sequence[Reading]) -> list[tuple[bytes, bytes] | None]:
-        """Return both parts of each answer, None where the gate has to be asked.
+        """Return head and body of each answer, None where the gate has to be asked.
 
-        All that is read here has come by now. What the same requests rest on is looked at once: for
-        each of them that is a look after it came.
+        All of the requests have come by now. What those rest on that are the same is looked at once: for
+        each of them that is a look after it came. They share the body, too, until it is sent.
         """
         began = time.monotonic()
         found: dict[Reading, tuple[_Told, bytes] | None] = {}
@@ -203,7 +203,7 @@ class _Told:
         self._line = RepeatedLine("request", facts, ("request", "seconds"))
 
     def told(self, began: float) -> bytes:
-        """Return it for a request that came at that time (`time.monotonic`), with its line written."""
+        """Return it for a request that was begun at that time (`time.monotonic`); write its line."""
         request_id = make_request_id()
         self._line.write(request_id, round(time.monotonic() - began, 4))
         date = f"Date: {rfc822_formatted_time()}\r\n\r\n"

@@ -266,3 +266,31 @@ log.info("after")
     )
     assert [line["event"] for line in lines] == ["log_lines_lost", "after"]
     assert lines[0]["lines"] == 20
+
+
+def test_of_lines_held_back_those_that_are_not_whole_count_as_lost() -> None:
+    lines, _ = logged(
+        """
+import os, resource, signal, tempfile
+from gitpat_proxy.log import hold_lines, release_lines
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+file, kept = tempfile.TemporaryFile(), os.dup(2)
+os.dup2(file.fileno(), 2)
+unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (3000, unlimited[1]))
+hold_lines()
+for number in range(5):
+    log.info("x", number=number, text="y" * 700)
+release_lines()
+resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
+log.info("after")
+os.dup2(kept, 2)
+file.seek(0)
+broken = [line for line in file if line[-2:] != b"}\\n"]
+file.seek(0)
+os.write(2, b"".join(line for line in file if line not in broken))
+assert len(broken) == 1, broken
+"""
+    )
+    assert [line["event"] for line in lines] == ["x", "x", "x", "log_lines_lost", "after"]
+    assert lines[3]["lines"] == 2

@@ -3,8 +3,9 @@
 import asyncio
 import os
 import socket
+import ssl
 import weakref
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +32,7 @@ from gitpat_proxy.services.tokens import Tokens
 from gitpat_proxy.shared import Shared
 from gitpat_proxy.shortcut import Reading
 from gitpat_proxy.store.database import Database, upgrade
+from tests.support.certificate import make_certificate
 from tests.support.git import make_repository
 from tests.support.raw import basic
 
@@ -679,3 +681,79 @@ async def test_a_connection_that_asks_stays(served: Served) -> None:
     connection._next_keepalive_close_time = 0.0
     await client.ask(request)
     assert connection._next_keepalive_close_time > asyncio.get_running_loop().time() + 60
+
+
+def ask_and_end(port: int, request: bytes) -> bytes:
+    """Send a request and the end of a TLS connection in one piece; return what comes."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    # In later ones the end of the handshake would go with it.
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    received, to_send = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = context.wrap_bio(received, to_send)
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+
+        def until(step: Callable[[], object]) -> object:
+            while True:
+                with suppress(ssl.SSLWantReadError):
+                    return step()
+                if piece := to_send.read():
+                    connection.sendall(piece)
+                received.write(connection.recv(65536))
+
+        until(client.do_handshake)
+        client.write(request)
+        with suppress(ssl.SSLWantReadError):
+            client.unwrap()
+        connection.sendall(to_send.read())
+        return cast(bytes, until(lambda: client.read(65536)))
+
+
+async def test_a_client_that_ends_tls_right_behind_its_request_is_answered(
+    served: Served, tmp_path: Path
+) -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*make_certificate(tmp_path))
+    listener = socket.create_server(("127.0.0.1", 0))
+    await web.SockSite(served.runner, listener, ssl_context=context).start()
+    secret, _ = await served.token("code:read")
+    request = advertisement(secret)
+    await short_and_long(served, request)
+    served.taken.clear()
+    port = listener.getsockname()[1]
+    assert (await asyncio.to_thread(ask_and_end, port, request)).startswith(b"HTTP/1.1 200 OK")
+    assert len(served.taken) == 1
+
+
+async def test_what_came_before_a_stop_is_answered(served: Served) -> None:
+    secret, _ = await served.token("code:read")
+    request = advertisement(secret)
+    whole = await short_and_long(served, request)
+    [client] = await served.connected(1)
+    assert served.runner.server
+    [*_, connection] = served.runner.server.connections
+    connection.data_received(request)
+    served.runner.server.pre_shutdown()
+    async with asyncio.timeout(10):
+        assert (await client.answer()).body == whole.body
+
+
+async def test_a_connection_that_fails_ends_also_if_its_client_takes_nothing(
+    served: Served, long: tuple[bytes, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await stalled(served, long[0])
+    assert served.runner.server
+    [*_, connection] = served.runner.server.connections
+    assert connection.transport
+    assert connection.transport.get_write_buffer_size() > 50_000
+
+    def fail(_self: object, _answer: object) -> None:
+        raise ValueError("a flaw")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(connection), "take", fail)
+        connection.turn.add(connection)
+        for _ in range(1000):
+            if connection in served.runner.server.connections:
+                await asyncio.sleep(0.001)
+    assert connection not in served.runner.server.connections

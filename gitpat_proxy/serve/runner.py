@@ -54,13 +54,13 @@ class _Connection(web.RequestHandler):
         super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
-        """Answer a request that comes in one piece by the shortcut, if that can.
+        """Have a request that comes in one piece answered by the shortcut, if that can.
 
         Only between two requests: as long as every piece before was a whole one, the HTTP parser has
         nothing either that would belong to this one.
         """
         if self.asked:
-            # More, before there was time to answer (TLS passes on piece by piece): they belong together.
+            # More, before there was time to answer: what TLS has held back while nobody read.
             data = self.asked[1] + data
             self.asked = None
             self._is_between_requests = False
@@ -70,6 +70,18 @@ class _Connection(web.RequestHandler):
             self.turn.add(self)
             return
         super().data_received(data)
+
+    def eof_received(self) -> None:
+        """Answer what came before the end: TLS tells of both at once, and sends nothing after that."""
+        if self.asked:
+            self.turn.answer()
+        super().eof_received()
+
+    def close(self) -> None:
+        """Answer what came before a stop, too."""
+        if self.asked:
+            self.turn.answer()
+        super().close()
 
     def take(self, answer: tuple[bytes, bytes] | None) -> None:
         """Send the answer to what was asked; None: have the gate answer."""
@@ -134,8 +146,8 @@ class _Connection(web.RequestHandler):
 class _Turn:
     """What came in one turn of the event loop, answered together when all of it has come.
 
-    Who asks the same then shares what has to be looked at. Before any of them is heard of again, all
-    have their answers: the loop calls what was put off before it looks for more.
+    Who asks the same then shares what has to be looked at. Before more of any of them is read, all have
+    their answers: the loop calls what was put off before what it hears of afterwards.
     """
 
     def __init__(self, shortcut: Shortcut) -> None:
@@ -145,21 +157,22 @@ class _Turn:
     def add(self, connection: _Connection) -> None:
         """Have it answered once all of this turn has come, if it still waits for that then."""
         if not self._connections:
-            asyncio.get_running_loop().call_soon(self._answer)
+            asyncio.get_running_loop().call_soon(self.answer)
         self._connections.append(connection)
 
-    def _answer(self) -> None:
+    def answer(self) -> None:
+        """Answer what has come by now."""
         connections, self._connections = self._connections, []
-        # Where one has been closed since, nobody answers any more.
-        waiting = [(one, one.asked[0]) for one in connections if one.asked and one.is_idle]
-        answers = self.shortcut.answers([reading for _, reading in waiting])
-        for (connection, _), answer in zip(waiting, answers, strict=True):
+        waiting = {one: one.asked[0] for one in connections if one.asked and one.is_idle}
+        answers = dict(zip(waiting, self.shortcut.answers([*waiting.values()]), strict=True))
+        for connection in connections:
             try:
-                connection.take(answer)
+                connection.take(answers.get(connection))
             except Exception:
                 # As the loop does where a connection can't take what came: the others wait for theirs.
                 _log.exception("connection_failed")
-                connection.force_close()
+                if connection.transport:
+                    connection.transport.abort()
 
 
 class _Server(web.Server):

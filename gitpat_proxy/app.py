@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from functools import partial
+from functools import cache, partial
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
@@ -62,7 +62,8 @@ def make_app(
     explanations = Explanations(
         database, tokens, access, clock, config, partial(ref_problem, config.routes, looks_on_disk=False)
     )
-    described = document(config.public_url, __version__)
+    # It takes as long as a tenth of a start, and hardly anybody asks for it.
+    described = cache(partial(document, config.public_url, __version__))
     pages = PageParts(
         config=config,
         clock=clock,
@@ -74,7 +75,7 @@ def make_app(
         sign_in=sign_in,
         throttle=throttle,
         visitors=visitors,
-        reference=reference(described),
+        reference=lambda: reference(described()),
     )
     api = ApiParts(
         config,

@@ -3,8 +3,6 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from gitpat_proxy.access.model import Account, Author, Clock
 from gitpat_proxy.access.names import checked_account_name
 from gitpat_proxy.access.password import checked_password
@@ -12,6 +10,7 @@ from gitpat_proxy.services.errors import FactsError, ForbiddenError, NotFoundErr
 from gitpat_proxy.services.passwords import Passwords, is_usable_hash
 from gitpat_proxy.store import accounts as store
 from gitpat_proxy.store import audit, sessions
+from gitpat_proxy.store.connection import Connection
 from gitpat_proxy.store.database import Database
 from gitpat_proxy.store.errors import DuplicateError
 
@@ -118,7 +117,7 @@ class Accounts:
                     problems.append(f"line {number}: {error}")
         return done, problems
 
-    async def _import(self, connection: AsyncConnection, line: str, by: Author) -> str:
+    async def _import(self, connection: Connection, line: str, by: Author) -> str:
         name, _, hashed = line.partition(":")
         hashed = hashed.strip()
         name = _checked_name(name)
@@ -159,7 +158,7 @@ class Accounts:
 
     async def _audit(
         self,
-        connection: AsyncConnection,
+        connection: Connection,
         event: str,
         name: str,
         by: Author,
@@ -168,7 +167,7 @@ class Accounts:
         await connection.run_sync(audit.insert, [by.did(event, self._clock(), name, details=details)])
 
 
-async def existing_account(connection: AsyncConnection, name: str) -> Account:
+async def existing_account(connection: Connection, name: str) -> Account:
     """Return the account of that name; raises NotFoundError."""
     account = await store.named(connection, name)
     if account is None:

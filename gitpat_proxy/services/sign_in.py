@@ -5,8 +5,6 @@ import secrets
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from gitpat_proxy.access.address import Address, address_text, network_of
 from gitpat_proxy.access.identifier import make_id
 from gitpat_proxy.access.model import SESSION_LONGEST, Account, Author, Clock, Session
@@ -23,6 +21,7 @@ from gitpat_proxy.services.errors import ServiceError
 from gitpat_proxy.services.passwords import BusyError, Passwords
 from gitpat_proxy.store import accounts, audit, sessions
 from gitpat_proxy.store import sign_ins as store
+from gitpat_proxy.store.connection import Connection
 from gitpat_proxy.store.database import Database
 
 DEVICE_KNOWN = timedelta(days=90)
@@ -146,7 +145,7 @@ class SignIn:
             await sessions.set_authenticated(connection, session.id, self._clock())
             await self._audit(connection, "password_confirmed", session.account, visit)
 
-    async def _keys(self, connection: AsyncConnection, name: str, visit: Visit) -> dict[str, timedelta]:
+    async def _keys(self, connection: Connection, name: str, visit: Visit) -> dict[str, timedelta]:
         """Return under which keys a failure counts, each with the longest wait that it may bring."""
         if visit.device:
             digest = digest_of(visit.device)
@@ -212,7 +211,7 @@ class SignIn:
             return await accounts.password_hash(connection, name)
 
     async def _create(
-        self, connection: AsyncConnection, name: str, visit: Visit, *, allowed: bool
+        self, connection: Connection, name: str, visit: Visit, *, allowed: bool
     ) -> Account:
         if not allowed:
             raise ServiceError(f"There is no account {name}. Ask those who run this proxy for one.")
@@ -224,7 +223,7 @@ class SignIn:
         return account
 
     async def _start(
-        self, connection: AsyncConnection, account: Account, visit: Visit, *, by_header: bool
+        self, connection: Connection, account: Account, visit: Visit, *, by_header: bool
     ) -> str:
         """Write a new session and return its secret."""
         now = self._clock()
@@ -240,7 +239,7 @@ class SignIn:
         await self._audit(connection, "signed_in", account.name, visit)
         return secret
 
-    async def _audit(self, connection: AsyncConnection, event: str, account: str, visit: Visit) -> None:
+    async def _audit(self, connection: Connection, event: str, account: str, visit: Visit) -> None:
         await connection.run_sync(
             audit.insert, [visit.author(account).did(event, self._clock(), account)]
         )

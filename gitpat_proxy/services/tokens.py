@@ -4,8 +4,6 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from gitpat_proxy.access.delegation import child_of, earlier_end
 from gitpat_proxy.access.identifier import make_id
 from gitpat_proxy.access.model import (
@@ -43,6 +41,7 @@ from gitpat_proxy.services.token_checks import (
 from gitpat_proxy.services.token_facts import TokenFacts, TokenRules, facts_of
 from gitpat_proxy.store import audit, idempotency
 from gitpat_proxy.store import tokens as store
+from gitpat_proxy.store.connection import Connection
 from gitpat_proxy.store.database import Database
 from gitpat_proxy.store.direct import NotAtOnceError
 from gitpat_proxy.store.idempotency import Answered
@@ -94,7 +93,7 @@ class Tokens:
     ) -> tuple[str | None, Token]:
         """Do as `create` does, the first time that the request comes; later only return the token."""
 
-        async def create(connection: AsyncConnection) -> tuple[str, Token]:
+        async def create(connection: Connection) -> tuple[str, Token]:
             return await self._create(connection, account, facts, by)
 
         return await self._once(account, request, create)
@@ -214,7 +213,7 @@ class Tokens:
     ) -> tuple[str | None, Token]:
         """Do as `rotate` does, the first time that the request comes; later only return the token."""
 
-        async def rotate(connection: AsyncConnection) -> tuple[str, Token]:
+        async def rotate(connection: Connection) -> tuple[str, Token]:
             return await self._rotate(connection, token_id, by)
 
         return await self._once(account, request, rotate)
@@ -300,7 +299,7 @@ class Tokens:
 
     async def _create(
         self,
-        connection: AsyncConnection,
+        connection: Connection,
         account: str,
         facts: TokenFacts,
         by: Author,
@@ -339,7 +338,7 @@ class Tokens:
 
     async def _rotate(
         self,
-        connection: AsyncConnection,
+        connection: Connection,
         token_id: str,
         by: Author,
     ) -> tuple[str, Token]:
@@ -357,7 +356,7 @@ class Tokens:
         return secret, replace(before, hint=hint_of(secret))
 
     async def _revoke(
-        self, connection: AsyncConnection, token: Token, reason: str | None, by: Author
+        self, connection: Connection, token: Token, reason: str | None, by: Author
     ) -> None:
         await store.set_revoked(connection, token.id, self._now(), by.name, reason)
         await self._audit(connection, "token_revoked", token, by, {"reason": reason})
@@ -366,7 +365,7 @@ class Tokens:
         self,
         account: str,
         request: OnceRequest,
-        do: Callable[[AsyncConnection], Awaitable[tuple[str, Token]]],
+        do: Callable[[Connection], Awaitable[tuple[str, Token]]],
     ) -> tuple[str | None, Token]:
         key, content = digest_of(request.key), digest_of(request.content)
         async with self._database.writing() as connection:
@@ -382,7 +381,7 @@ class Tokens:
             return None, await self._existing(connection, answered.token_id, account)
 
     async def _existing(
-        self, connection: AsyncConnection, token_id: str, account: str | None = None
+        self, connection: Connection, token_id: str, account: str | None = None
     ) -> Token:
         token = await store.by_id(connection, token_id)
         if token is None or account not in {None, token.account}:
@@ -395,7 +394,7 @@ class Tokens:
 
     async def _audit(
         self,
-        connection: AsyncConnection,
+        connection: Connection,
         event: str,
         token: Token,
         by: Author,
@@ -405,7 +404,7 @@ class Tokens:
         await connection.run_sync(audit.insert, [entry])
 
 
-async def _owner(connection: AsyncConnection, name: str) -> Account:
+async def _owner(connection: Connection, name: str) -> Account:
     account = await existing_account(connection, name)
     if account.disabled_at is not None:
         raise ServiceError(f"the account {name} is disabled", f"`account enable {name}` changes that")

@@ -6,9 +6,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gitpat_proxy.access.model import Account
+from gitpat_proxy.store.connection import Connection
 from gitpat_proxy.store.tables import accounts, tokens
 
 COLUMNS: Sequence[sa.ColumnElement[Any]] = (
@@ -18,9 +18,7 @@ COLUMNS: Sequence[sa.ColumnElement[Any]] = (
 """What an account is made from. Nobody but a sign-in takes the hash out of the database."""
 
 
-async def insert(
-    connection: AsyncConnection, account: Account, password_hash: str | None = None
-) -> None:
+async def insert(connection: Connection, account: Account, password_hash: str | None = None) -> None:
     """Raise DuplicateError, by way of the transaction, if the name is taken."""
     await connection.execute(
         accounts.insert().values(
@@ -34,27 +32,25 @@ async def insert(
     )
 
 
-async def named(connection: AsyncConnection, name: str) -> Account | None:
+async def named(connection: Connection, name: str) -> Account | None:
     """Return the account of that name."""
     row = (await connection.execute(sa.select(*COLUMNS).where(accounts.c.name == name))).first()
     return account_of(row) if row else None
 
 
-async def password_hash(connection: AsyncConnection, name: str) -> str | None:
+async def password_hash(connection: Connection, name: str) -> str | None:
     """Return the hash of the account's password; None if there is none, or no such account."""
     query = sa.select(accounts.c.password_hash).where(accounts.c.name == name)
     return (await connection.execute(query)).scalar_one_or_none()
 
 
-async def everyone(connection: AsyncConnection) -> list[Account]:
+async def everyone(connection: Connection) -> list[Account]:
     """Return all accounts by name."""
     rows = await connection.execute(sa.select(*COLUMNS).order_by(accounts.c.name))
     return [account_of(row) for row in rows]
 
 
-async def page(
-    connection: AsyncConnection, search: str, after: str, limit: int
-) -> list[tuple[Account, int]]:
+async def page(connection: Connection, search: str, after: str, limit: int) -> list[tuple[Account, int]]:
     """Return accounts by name, each with the number of its tokens.
 
     Those whose name has `search` in it and comes behind `after`.
@@ -69,18 +65,18 @@ async def page(
     return [(account_of(row), row.tokens) for row in await connection.execute(query)]
 
 
-async def set_disabled(connection: AsyncConnection, name: str, at: datetime | None) -> None:
+async def set_disabled(connection: Connection, name: str, at: datetime | None) -> None:
     """Write since when the account is disabled, None for not at all."""
     await connection.execute(accounts.update().where(accounts.c.name == name).values(disabled_at=at))
 
 
-async def update(connection: AsyncConnection, account: Account) -> None:
+async def update(connection: Connection, account: Account) -> None:
     """Write what an edit may have changed."""
     changed = accounts.update().where(accounts.c.name == account.name)
     await connection.execute(changed.values(administrator=account.administrator))
 
 
-async def set_password_hash(connection: AsyncConnection, name: str, value: str) -> None:
+async def set_password_hash(connection: Connection, name: str, value: str) -> None:
     """Put another password's hash in place of the old one."""
     await connection.execute(
         accounts.update().where(accounts.c.name == name).values(password_hash=value)

@@ -9,10 +9,10 @@ from datetime import datetime
 from typing import Any, TypeAlias
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gitpat_proxy.access.chain import BEGINNING, link_of
 from gitpat_proxy.access.model import AuditEvent, AuditFilter, AuditPlace, AuditRow
+from gitpat_proxy.store.connection import Connection
 from gitpat_proxy.store.tables import audit, audit_pruned
 
 Link: TypeAlias = tuple[int, bytes]
@@ -46,7 +46,7 @@ def insert(connection: sa.Connection, events: Sequence[AuditEvent]) -> Link:
     return row_id, chain
 
 
-async def holds(connection: AsyncConnection, link: Link) -> bool:
+async def holds(connection: Connection, link: Link) -> bool:
     """Tell whether the record with this link is there."""
     row_id, chain = link
     query = sa.select(audit.c.id).where(audit.c.id == row_id, audit.c.chain == chain)
@@ -78,13 +78,13 @@ _INSERT = audit.insert()
 _LAST, _LAST_PRUNED = _newest_in(audit), _newest_in(audit_pruned)
 
 
-async def linked(connection: AsyncConnection, after_id: int, limit: int) -> list[tuple[AuditRow, bytes]]:
+async def linked(connection: Connection, after_id: int, limit: int) -> list[tuple[AuditRow, bytes]]:
     """Return the records after one, in the chain's order, each with its link; b"" if it has none."""
     query = audit.select().where(audit.c.id > after_id).order_by(audit.c.id).limit(limit)
     return [(_row_of(row), row.chain or b"") for row in await connection.execute(query)]
 
 
-async def prune(connection: AsyncConnection, before: datetime, limit: int) -> int:
+async def prune(connection: Connection, before: datetime, limit: int) -> int:
     """Remove the oldest records, as far as they are from before that time; return how many.
 
     The chain's order decides, so that what is left is one piece; times may differ from it by what
@@ -103,13 +103,13 @@ async def prune(connection: AsyncConnection, before: datetime, limit: int) -> in
     return len(pruned)
 
 
-async def by_id(connection: AsyncConnection, row_id: int, most_refs: int) -> AuditEvent | None:
+async def by_id(connection: Connection, row_id: int, most_refs: int) -> AuditEvent | None:
     """Return the event with that row id, with so many refs as `page` does."""
     row = (await connection.execute(_UNREAD.where(audit.c.id == row_id))).first()
     return (await asyncio.to_thread(_read, row, most_refs))[1] if row else None
 
 
-async def matching(connection: AsyncConnection, wanted: AuditFilter) -> list[AuditRow]:
+async def matching(connection: Connection, wanted: AuditFilter) -> list[AuditRow]:
     """Return the events with their row ids, oldest first."""
     query = audit.select().where(audit.c.id > wanted.after_id, *_conditions(wanted, *_FILTERS))
     rows = await connection.execute(query.order_by(audit.c.at, audit.c.id))
@@ -117,7 +117,7 @@ async def matching(connection: AsyncConnection, wanted: AuditFilter) -> list[Aud
 
 
 async def page(
-    connection: AsyncConnection,
+    connection: Connection,
     wanted: AuditFilter,
     before: AuditPlace | None,
     limit: int,

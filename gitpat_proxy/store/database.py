@@ -12,9 +12,8 @@ from urllib.parse import quote
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from gitpat_proxy.store.connection import Connection
 from gitpat_proxy.store.direct import DirectReader
 from gitpat_proxy.store.errors import DatabaseError, DuplicateError
 from gitpat_proxy.store.file_guard import FileGuard
@@ -37,62 +36,77 @@ class Database:
         self.path = Path(url.removeprefix("sqlite:///"))
         self.direct = DirectReader(self.path)
         self._writing = asyncio.Lock()
-        arguments = {"timeout": BUSY_SECONDS, "isolation_level": None}
-        self.engine: AsyncEngine = create_async_engine(
-            _url(self.path, "aiosqlite"),
-            connect_args=arguments,
-            poolclass=sa.AsyncAdaptedQueuePool,
+        # Who waits for a connection keeps no thread, which those that have one need.
+        self._free = asyncio.Semaphore(_CONNECTIONS)
+        self._threads = ThreadPoolExecutor(_CONNECTIONS, thread_name_prefix="database")
+        self.engine = sa.create_engine(
+            _url(self.path),
+            connect_args={"timeout": BUSY_SECONDS, "isolation_level": None, "check_same_thread": False},
             # None beyond those that stay open: to open one costs more than to wait for one.
             pool_size=_CONNECTIONS,
             max_overflow=0,
         )
-        self._writer = sa.create_engine(
-            _url(self.path, "pysqlite"), connect_args=arguments, pool_size=1, max_overflow=0
-        )
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="database")
-        guard = FileGuard(self.path)
-        for engine in (self.engine.sync_engine, self._writer):
-            sa.event.listen(engine, "connect", self._set_up)
-            sa.event.listen(engine, "begin", _begin)
-            sa.event.listen(engine, "handle_error", _drop_what_failed)
-            guard.watch(engine)
+        sa.event.listen(self.engine, "connect", self._set_up)
+        sa.event.listen(self.engine, "begin", _begin)
+        sa.event.listen(self.engine, "handle_error", _drop_what_failed)
+        FileGuard(self.path).watch(self.engine)
 
     @asynccontextmanager
-    async def reading(self) -> AsyncIterator[AsyncConnection]:
+    async def reading(self) -> AsyncIterator[Connection]:
         """Each statement sees what is committed when it runs; raises DatabaseError."""
-        async with _sentences(self.path), self.engine.connect() as connection:
-            yield await connection.execution_options(reading=True)
+        async with _sentences(self.path), self._connected() as connection:
+            connection.execution_options(reading=True)
+            yield Connection(connection, self._threads)
 
     @asynccontextmanager
-    async def writing(self) -> AsyncIterator[AsyncConnection]:
+    async def writing(self) -> AsyncIterator[Connection]:
         """Commit at the end, roll back on an exception; raises DatabaseError or DuplicateError.
 
         SQLite has one writer at a time; those of this process wait here for each other, without a
         connection, of which readers would soon find none.
         """
         waiting = _turn(self._writing, self.path)
-        async with waiting, _sentences(self.path), self.engine.begin() as connection:
-            yield connection
+        async with waiting, _sentences(self.path), self._connected() as connection:
+            transaction = await in_thread(self._threads, connection.begin)
+            try:
+                yield Connection(connection, self._threads)
+            except BaseException:
+                await in_thread(self._threads, transaction.rollback)
+                raise
+            await in_thread(self._threads, transaction.commit)
 
     async def write(self, function: Callable[[sa.Connection], None]) -> None:
-        """Have a function do what `writing` is for, in a thread of its own: in a third of the time.
+        """Have a function do what `writing` is for, all in one thread: in a third of the time.
 
         There each statement is passed to a thread and back. Raises as `writing` does; who is cancelled
         is so only when it is known what became of it.
         """
         waiting = _turn(self._writing, self.path)
-        async with waiting, _sentences(self.path):
-            await in_thread(self._thread, self._write, function)
+        async with waiting, _sentences(self.path), _turn(self._free, self.path):
+            await in_thread(self._threads, self._write, function)
 
     def _write(self, function: Callable[[sa.Connection], None]) -> None:
-        with self._writer.begin() as connection:
+        with self.engine.begin() as connection:
             function(connection)
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[sa.Connection]:
+        async with _turn(self._free, self.path):
+            connection = await in_thread(self._threads, self.engine.connect)
+            try:
+                yield connection
+            finally:
+                try:
+                    await in_thread(self._threads, connection.close)
+                except RuntimeError:
+                    # There is no thread to be had: better here, and quickly, than never.
+                    connection.close()
 
     def _set_up(self, connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's own
         try:
             self._prepare(connection)
         except BaseException:
-            # Its thread would keep the process from ending.
+            # Nobody else does.
             connection.close()
             raise
 
@@ -119,15 +133,14 @@ class Database:
 
     async def __aexit__(self, *_: object) -> None:
         self.direct.close()
-        await self.engine.dispose()
-        self._thread.shutdown()
-        self._writer.dispose()
+        self._threads.shutdown()
+        self.engine.dispose()
 
 
-def _url(path: Path, driver: str) -> sa.URL:
+def _url(path: Path) -> sa.URL:
     # mode=rw: a file that is gone is an error, and no new one that everybody can read.
     query = {"mode": "rw", "uri": "true"}
-    return sa.URL.create(f"sqlite+{driver}", database=f"file:{quote(str(path))}", query=query)
+    return sa.URL.create("sqlite", database=f"file:{quote(str(path))}", query=query)
 
 
 def _begin(connection: sa.Connection) -> None:
@@ -156,7 +169,7 @@ def _drop_what_failed(context: sa.engine.ExceptionContext) -> None:
 
 
 @asynccontextmanager
-async def _turn(lock: asyncio.Lock, path: Path) -> AsyncIterator[None]:
+async def _turn(lock: asyncio.Lock | asyncio.Semaphore, path: Path) -> AsyncIterator[None]:
     try:
         await asyncio.wait_for(lock.acquire(), BUSY_SECONDS)
     except TimeoutError:
@@ -177,12 +190,10 @@ async def _sentences(path: Path) -> AsyncIterator[None]:
     except DBAPIError as error:
         raise DatabaseError(f"the database {path} can't be used: {error.orig}") from error
     except RuntimeError as error:
-        # A connection has a thread of its own.
+        # Where there is none to be had, as `in_thread` says.
         if "thread" not in str(error):
             raise
         raise DatabaseError(f"the database {path} can't be used: {error}") from error
-    except PoolTimeoutError as error:
-        raise DatabaseError(f"the database {path} does not answer in time") from error
 
 
 async def revision_of(database: Database) -> str | None:

@@ -39,7 +39,7 @@ class FileGuard:
     def _before_connecting(self, _dialect: object, record: ConnectionPoolEntry, *_: object) -> None:
         """Look before it is opened: what takes its place meanwhile is then noticed at the next use."""
         if reason := _why_unusable(self._path):
-            # A thread of aiosqlite that fails to open it may outlive the event loop, and says so.
+            # SQLite would only say that it can't open it.
             raise DatabaseError(f"the database {self._path} can't be used: {reason}")
         now, (file, log) = self._identity(), self._last_used
         if now != file and log is not None and log == self._identity("-wal"):

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gitpat_proxy.store.accounts import id_of
+from gitpat_proxy.store.connection import Connection
 from gitpat_proxy.store.tables import idempotency_keys as keys
 
 
@@ -19,7 +19,7 @@ class Answered:
     token_id: str
 
 
-async def answered(connection: AsyncConnection, account: str, key: bytes) -> Answered | None:
+async def answered(connection: Connection, account: str, key: bytes) -> Answered | None:
     """Return what came with the key before."""
     query = sa.select(keys.c.request, keys.c.token_id)
     row = (
@@ -28,11 +28,11 @@ async def answered(connection: AsyncConnection, account: str, key: bytes) -> Ans
     return Answered(key, row.request, row.token_id) if row else None
 
 
-async def insert(connection: AsyncConnection, account: str, new: Answered, at: datetime) -> None:
+async def insert(connection: Connection, account: str, new: Answered, at: datetime) -> None:
     """Remember that the request with this key has been answered."""
     await connection.execute(keys.insert().values(account_id=id_of(account), created_at=at, **vars(new)))
 
 
-async def delete_before(connection: AsyncConnection, at: datetime) -> None:
+async def delete_before(connection: Connection, at: datetime) -> None:
     """Forget those that are old."""
     await connection.execute(keys.delete().where(keys.c.created_at < at))

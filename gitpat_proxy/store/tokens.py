@@ -11,12 +11,12 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.sqlite import insert as upsert
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gitpat_proxy.access.model import Account, Status, Token, TokenQuery
 from gitpat_proxy.access.refs import ref_rule_of
 from gitpat_proxy.access.representation import address_texts, ref_texts
 from gitpat_proxy.store.accounts import COLUMNS, account_of, id_of
+from gitpat_proxy.store.connection import Connection
 from gitpat_proxy.store.direct import DirectReader
 from gitpat_proxy.store.tables import accounts, token_uses, tokens
 
@@ -57,7 +57,7 @@ _ALONE_TEXT = str(_alone.where(_has_digest).compile(dialect=_DIALECT))
 _PARENT = list(_READERS).index("parent_id")
 
 
-async def insert(connection: AsyncConnection, token: Token, digest: bytes) -> None:
+async def insert(connection: Connection, token: Token, digest: bytes) -> None:
     """Raise DuplicateError, by way of the transaction, if the id is taken."""
     await connection.execute(
         tokens.insert().values(
@@ -72,19 +72,19 @@ async def insert(connection: AsyncConnection, token: Token, digest: bytes) -> No
     )
 
 
-async def update(connection: AsyncConnection, token: Token) -> None:
+async def update(connection: Connection, token: Token) -> None:
     """Write what an edit may have changed."""
     await connection.execute(tokens.update().where(tokens.c.id == token.id).values(**_editable(token)))
 
 
-async def take_use(connection: AsyncConnection, token_ids: Sequence[str]) -> None:
+async def take_use(connection: Connection, token_ids: Sequence[str]) -> None:
     """Count a use of each, which has one left."""
     await connection.execute(
         tokens.update().where(tokens.c.id.in_(token_ids)).values(uses_left=tokens.c.uses_left - 1)
     )
 
 
-async def give_use_back(connection: AsyncConnection, taken: Mapping[str, int]) -> None:
+async def give_use_back(connection: Connection, taken: Mapping[str, int]) -> None:
     """Undo what `take_use` did to each id whose `uses` are still those."""
     statement = (
         tokens.update()
@@ -99,7 +99,7 @@ async def give_use_back(connection: AsyncConnection, taken: Mapping[str, int]) -
     await connection.execute(statement, parameters)
 
 
-async def set_digest(connection: AsyncConnection, token_id: str, digest: bytes, hint: str) -> None:
+async def set_digest(connection: Connection, token_id: str, digest: bytes, hint: str) -> None:
     """Put another secret's digest and hint in place of the old ones."""
     await connection.execute(
         tokens.update().where(tokens.c.id == token_id).values(digest=digest, hint=hint)
@@ -107,7 +107,7 @@ async def set_digest(connection: AsyncConnection, token_id: str, digest: bytes, 
 
 
 async def set_revoked(
-    connection: AsyncConnection, token_id: str, at: datetime, by: str, reason: str | None
+    connection: Connection, token_id: str, at: datetime, by: str, reason: str | None
 ) -> None:
     """Write when, by whom and why the token was revoked."""
     await connection.execute(
@@ -133,13 +133,13 @@ def set_last_used(connection: sa.Connection, uses: Sequence[tuple[str, datetime,
     connection.execute(_SET_LAST_USED, parameters)
 
 
-async def by_id(connection: AsyncConnection, token_id: str) -> Token | None:
+async def by_id(connection: Connection, token_id: str) -> Token | None:
     """Return the token with that id."""
     row = (await connection.execute(_with_account.where(tokens.c.id == token_id))).first()
     return _token_of(row) if row else None
 
 
-async def by_digest(connection: AsyncConnection, digest: bytes) -> tuple[Token, Account] | None:
+async def by_digest(connection: Connection, digest: bytes) -> tuple[Token, Account] | None:
     """Return the token with that digest and its owner."""
     row = (await connection.execute(_by_digest, {"digest": digest})).first()
     return (_token_of(row), account_of(row, "account_")) if row else None
@@ -162,21 +162,19 @@ def _pair_of(row: tuple[Any, ...]) -> tuple[Token, Account]:
     return _token_of(values), account_of(values, "account_")
 
 
-async def with_ids(
-    connection: AsyncConnection, token_ids: Sequence[str]
-) -> dict[str, tuple[Token, Account]]:
+async def with_ids(connection: Connection, token_ids: Sequence[str]) -> dict[str, tuple[Token, Account]]:
     """Return the tokens that are there with their owners, by their ids."""
     rows = await connection.execute(_with_account.where(tokens.c.id.in_(token_ids)))
     return {row.id: (_token_of(row), account_of(row, "account_")) for row in rows}
 
 
-async def names(connection: AsyncConnection, token_ids: Sequence[str]) -> dict[str, str]:
+async def names(connection: Connection, token_ids: Sequence[str]) -> dict[str, str]:
     """Return the names of the tokens that are there, by their ids."""
     query = sa.select(tokens.c.id, tokens.c.name).where(tokens.c.id.in_(token_ids))
     return {row.id: row.name for row in await connection.execute(query)}
 
 
-async def matching(connection: AsyncConnection, wanted: TokenQuery, now: datetime) -> list[Token]:
+async def matching(connection: Connection, wanted: TokenQuery, now: datetime) -> list[Token]:
     """Return tokens, the newest first."""
     query = _with_account.order_by(tokens.c.created_at.desc(), tokens.c.id.desc())
     if wanted.account is not None:
@@ -231,7 +229,7 @@ def add_uses(connection: sa.Connection, uses: Iterable[tuple[str, int, int]]) ->
 
 
 async def uses_since(
-    connection: AsyncConnection, token_ids: Sequence[str], day: int
+    connection: Connection, token_ids: Sequence[str], day: int
 ) -> list[tuple[str, int, int]]:
     """Return token id, day and number of uses, from that day on."""
     query = sa.select(token_uses).where(token_uses.c.token_id.in_(token_ids), token_uses.c.day >= day)

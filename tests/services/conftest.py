@@ -44,7 +44,7 @@ def content() -> bytes | None:
 @pytest.fixture
 async def database(tmp_path: Path, content: bytes | None) -> AsyncIterator[Database]:
     async with a_database(tmp_path, content) as database:
-        sa.event.listen(database.engine.sync_engine, "connect", _without_the_disk)
+        sa.event.listen(database.engine, "connect", _without_the_disk)
         yield database
 
 

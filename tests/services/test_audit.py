@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 from structlog.testing import capture_logs
 
 from gitpat_proxy.access.model import AuditEvent, AuditFilter
@@ -22,6 +21,7 @@ from gitpat_proxy.services import audit as service
 from gitpat_proxy.services.audit import Recorder, search, verify
 from gitpat_proxy.services.tokens import Tokens
 from gitpat_proxy.store import audit
+from gitpat_proxy.store.connection import Connection
 from gitpat_proxy.store.database import Database
 from tests.access.examples import NOW
 from tests.services.token_life import create
@@ -53,7 +53,7 @@ class HeldUp(Database):
         self.entered, self.go_on = asyncio.Event(), asyncio.Event()
 
     @asynccontextmanager
-    async def writing(self) -> AsyncIterator[AsyncConnection]:
+    async def writing(self) -> AsyncIterator[Connection]:
         self.entered.set()
         await self.go_on.wait()
         async with super().writing() as connection:

@@ -82,7 +82,7 @@ async def test_when_it_was_seen_is_written_once_a_minute_or_from_another_address
         if not statement.startswith(("SELECT", "BEGIN")):
             written.append(statement.split(maxsplit=1)[0])
 
-    sa.event.listen(database.engine.sync_engine, "before_cursor_execute", remember)
+    sa.event.listen(database.engine, "before_cursor_execute", remember)
     began = clock.now
     for moment, address, writes in [
         (MINUTE - TICK, ADDRESS, False),

@@ -117,7 +117,7 @@ async def test_the_configuration_decides_how_long_tokens_live(
 async def test_what_can_not_be_a_secret_is_never_looked_up(tokens: Tokens, database: Database) -> None:
     secret, _ = await create(tokens)
     statements: list[object] = []
-    engine = database.engine.sync_engine
+    engine = database.engine
     sa.event.listen(engine, "before_cursor_execute", lambda *all_: statements.append(all_))
     mistyped = secret[:-1] + ("a" if secret[-1] != "a" else "b")
     for text in ["", "password", secret[:-1], secret + "a", secret.lower(), mistyped, "ü", "\0" * 51]:

@@ -239,7 +239,7 @@ async def test_writers_that_wait_leave_connections_to_readers(database: Database
 async def test_a_file_that_was_damaged_and_mended_in_place_is_used_again(database: Database) -> None:
     """A connection would keep the damaged pages."""
     await add(database, "kept")
-    await database.engine.dispose()
+    database.engine.dispose()
     await revision_of(database)
     content = database.path.read_bytes()
     with database.path.open("r+b") as file:

@@ -87,7 +87,7 @@ async def test_a_database_that_took_its_place_is_left_to_the_pool(filled: Databa
 
 
 async def test_a_locked_database_is_not_waited_for(filled: Database) -> None:
-    await filled.engine.dispose()
+    filled.engine.dispose()
     filled.direct.close()
     with closing(sqlite3.connect(filled.path, isolation_level=None)) as another:
         another.execute("PRAGMA locking_mode = EXCLUSIVE")

@@ -15,11 +15,11 @@ from typing import Any, TypeAlias
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 import gitpat_proxy.store
 from gitpat_proxy.access.model import AuditEvent, AuditFilter, EventKind, Session, Status
 from gitpat_proxy.store import accounts, audit, idempotency, sessions, sign_ins, tokens
+from gitpat_proxy.store.connection import Connection
 from gitpat_proxy.store.database import Database
 from gitpat_proxy.store.tables import metadata
 from gitpat_proxy.store.tokens import TokenQuery
@@ -159,17 +159,17 @@ async def plans_of(database: Database, query: Query, arguments: tuple[Any, ...])
         statements.append((statement, parameters[0] if many else parameters))
 
     async with database.writing() as connection:
-        sa.event.listen(database.engine.sync_engine, "before_cursor_execute", remember)
+        sa.event.listen(database.engine, "before_cursor_execute", remember)
         if inspect.iscoroutinefunction(query):
             await query(connection, *arguments)
         else:
             await connection.run_sync(query, *arguments)
-        sa.event.remove(database.engine.sync_engine, "before_cursor_execute", remember)
+        sa.event.remove(database.engine, "before_cursor_execute", remember)
         assert statements
         return [await plan_of(connection, *statement) for statement in statements]
 
 
-async def plan_of(connection: AsyncConnection, statement: str, parameters: Any) -> Plan:
+async def plan_of(connection: Connection, statement: str, parameters: Any) -> Plan:
     rows = await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
     return Plan(re.sub(r"\s+", " ", statement), tuple(row.detail for row in rows))
 

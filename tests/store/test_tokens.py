@@ -146,7 +146,7 @@ async def plan_of(database: Database, query: Any) -> list[str]:
     def remember(*arguments: Any) -> None:
         statements.append((arguments[2], arguments[3]))
 
-    engine = database.engine.sync_engine
+    engine = database.engine
     sa.event.listen(engine, "before_cursor_execute", remember)
     async with database.reading() as connection:
         await query(connection)

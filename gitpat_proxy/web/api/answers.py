@@ -12,7 +12,7 @@ Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 class Output(BaseModel):
     """What is answered."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class Token(Output):

@@ -1,6 +1,6 @@
 """One call of the API: who asks, for what, and the answer."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, TypeVar
@@ -40,7 +40,7 @@ class ApiParts:
     throttle: Throttle
     recorder: Recorder
     clock: Clock
-    document: Mapping[str, Any]
+    document: Callable[[], Mapping[str, Any]]
     """The OpenAPI document."""
 
 

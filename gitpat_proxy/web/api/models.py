@@ -33,7 +33,7 @@ def _address(text: str) -> str:
 class Input(BaseModel):
     """Nothing unknown, nothing of another type."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
 
 
 class Nothing(Input):
@@ -139,7 +139,7 @@ class TokenChanges(Input):
 class Form(Input):
     """An OAuth endpoint ignores the parameters that it does not know (RFC 6749, section 3.2)."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True, defer_build=True)
 
     token: str = Field(min_length=1, max_length=1000, description="The token's secret.")
     token_type_hint: str | None = Field(

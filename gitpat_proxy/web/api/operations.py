@@ -73,7 +73,7 @@ _REPLAYED = Shown(
 
 
 async def _describe(call: AnyCall) -> Answer:
-    return Answer(200, answers.Document.model_validate(call.parts.document))
+    return Answer(200, answers.Document.model_validate(call.parts.document()))
 
 
 OPERATIONS: Sequence[Operation] = (

@@ -1,6 +1,6 @@
 """All pages, put together."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -41,7 +41,7 @@ class PageParts:
     sign_in: SignIn
     throttle: Throttle
     visitors: Visitors
-    reference: Mapping[str, object]
+    reference: Callable[[], Mapping[str, object]]
     """What the page about the API shows."""
 
 

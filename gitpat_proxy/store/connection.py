@@ -1,5 +1,6 @@
 """A connection to the database whose statements the event loop does not wait for."""
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any, TypeAlias, TypeVar, TypeVarTuple
@@ -37,7 +38,11 @@ class Connection:
     async def run_sync(
         self, function: Callable[[sa.Connection, *Arguments], Result], *arguments: *Arguments
     ) -> Result:
-        """Return what a function does with the connection, all in one thread."""
+        """Return what a function does with the connection, all in one thread.
+
+        Who has been cancelled meanwhile is so before the next one is begun.
+        """
+        await asyncio.sleep(0)
         return await in_thread(self._threads, function, self._connection, *arguments)
 
 

@@ -36,8 +36,9 @@ class Database:
         self.path = Path(url.removeprefix("sqlite:///"))
         self.direct = DirectReader(self.path)
         self._writing = asyncio.Lock()
-        # Who waits for a connection keeps no thread, which those that have one need.
-        self._free = asyncio.Semaphore(_CONNECTIONS)
+        # Who waits for a connection keeps no thread, which those that have one need. The last is the
+        # writer's: the audit of what is pushed and cloned does not wait for those who read it.
+        self._free = asyncio.Semaphore(_CONNECTIONS - 1)
         self._threads = ThreadPoolExecutor(_CONNECTIONS, thread_name_prefix="database")
         self.engine = sa.create_engine(
             _url(self.path),
@@ -54,7 +55,8 @@ class Database:
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Connection]:
         """Each statement sees what is committed when it runs; raises DatabaseError."""
-        async with _sentences(self.path), self._connected() as connection:
+        turn = _turn(self._free, self.path)
+        async with _sentences(self.path), turn, self._connected() as connection:
             connection.execution_options(reading=True)
             yield Connection(connection, self._threads)
 
@@ -70,10 +72,10 @@ class Database:
             transaction = await in_thread(self._threads, connection.begin)
             try:
                 yield Connection(connection, self._threads)
+                await in_thread(self._threads, transaction.commit)
             except BaseException:
                 await in_thread(self._threads, transaction.rollback)
                 raise
-            await in_thread(self._threads, transaction.commit)
 
     async def write(self, function: Callable[[sa.Connection], None]) -> None:
         """Have a function do what `writing` is for, all in one thread: in a third of the time.
@@ -82,7 +84,7 @@ class Database:
         is so only when it is known what became of it.
         """
         waiting = _turn(self._writing, self.path)
-        async with waiting, _sentences(self.path), _turn(self._free, self.path):
+        async with waiting, _sentences(self.path):
             await in_thread(self._threads, self._write, function)
 
     def _write(self, function: Callable[[sa.Connection], None]) -> None:
@@ -91,16 +93,15 @@ class Database:
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[sa.Connection]:
-        async with _turn(self._free, self.path):
-            connection = await in_thread(self._threads, self.engine.connect)
+        connection = await in_thread(self._threads, self.engine.connect)
+        try:
+            yield connection
+        finally:
             try:
-                yield connection
-            finally:
-                try:
-                    await in_thread(self._threads, connection.close)
-                except RuntimeError:
-                    # There is no thread to be had: better here, and quickly, than never.
-                    connection.close()
+                await in_thread(self._threads, connection.close)
+            except RuntimeError:
+                # There is no thread to be had: better here, and quickly, than never.
+                connection.close()
 
     def _set_up(self, connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's own
         try:
@@ -133,7 +134,11 @@ class Database:
 
     async def __aexit__(self, *_: object) -> None:
         self.direct.close()
-        self._threads.shutdown()
+        try:
+            # One of them may still wait for SQLite's lock.
+            await in_thread(None, self._threads.shutdown)
+        except RuntimeError:
+            self._threads.shutdown()
         self.engine.dispose()
 
 
@@ -171,7 +176,9 @@ def _drop_what_failed(context: sa.engine.ExceptionContext) -> None:
 @asynccontextmanager
 async def _turn(lock: asyncio.Lock | asyncio.Semaphore, path: Path) -> AsyncIterator[None]:
     try:
-        await asyncio.wait_for(lock.acquire(), BUSY_SECONDS)
+        # `wait_for` would lose a cancellation where there is nothing to wait for (Python 3.11).
+        async with asyncio.timeout(BUSY_SECONDS):
+            await lock.acquire()
     except TimeoutError:
         raise DatabaseError(f"the database {path} does not answer in time") from None
     try:
@@ -190,8 +197,8 @@ async def _sentences(path: Path) -> AsyncIterator[None]:
     except DBAPIError as error:
         raise DatabaseError(f"the database {path} can't be used: {error.orig}") from error
     except RuntimeError as error:
-        # Where there is none to be had, as `in_thread` says.
-        if "thread" not in str(error):
+        # There is none to be had, as `in_thread` says; or none any more, after the end.
+        if "thread" not in str(error) and "shutdown" not in str(error):
             raise
         raise DatabaseError(f"the database {path} can't be used: {error}") from error
 

@@ -3,10 +3,12 @@
 import asyncio
 import os
 import sqlite3
+import threading
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from gitpat_proxy.store import accounts
 from gitpat_proxy.store.database import BUSY_SECONDS, Database, check_revision, revision_of, upgrade
@@ -284,3 +286,105 @@ async def test_a_version_that_makes_no_sense_is_told(
         other.execute(change)
     with pytest.raises(DatabaseError, match=sentence):
         await upgrade(database)
+
+
+@pytest.mark.parametrize("kind", ["reading", "writing"])
+async def test_who_is_cancelled_ends_once_it_is_known_what_became_of_it(
+    database: Database, kind: str
+) -> None:
+    done: list[int] = []
+    begun, may_end = threading.Event(), threading.Event()
+
+    def work(_connection: object, number: int) -> None:
+        begun.set()
+        may_end.wait(10)
+        done.append(number)
+
+    async def work_on() -> None:
+        for block in range(3):
+            async with getattr(database, kind)() as connection:
+                for number in range(3):
+                    await connection.run_sync(work, 3 * block + number)
+
+    task = asyncio.create_task(work_on())
+    await asyncio.to_thread(begun.wait, 10)
+    task.cancel()
+    may_end.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert done == [0]
+
+
+async def test_a_cancellation_between_two_blocks_is_not_lost(database: Database) -> None:
+    """Also where there is nothing to wait for."""
+
+    async def read_twice() -> None:
+        async with database.reading() as connection:
+            await connection.exec_driver_sql("SELECT 1")
+        async with database.reading() as connection:
+            await connection.exec_driver_sql("SELECT 1")
+
+    for turns in range(40):
+        task = asyncio.create_task(read_twice())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        if not task.done():
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+
+async def test_nothing_of_a_commit_that_fails_is_there(database: Database) -> None:
+    async with database.writing() as connection:
+        await connection.exec_driver_sql("CREATE TABLE parts (id INTEGER PRIMARY KEY)")
+        await connection.exec_driver_sql(
+            "CREATE TABLE uses (part REFERENCES parts (id) DEFERRABLE INITIALLY DEFERRED)"
+        )
+    with pytest.raises(DuplicateError):
+        async with database.writing() as connection:
+            await connection.exec_driver_sql("INSERT INTO uses VALUES (7)")
+    async with database.reading() as connection:
+        assert (await connection.exec_driver_sql("SELECT * FROM uses")).all() == []
+    await add(database, "next")
+    assert await names(database) == {"next"}
+
+
+async def test_a_writer_never_waits_for_readers(database: Database) -> None:
+    may_end = asyncio.Event()
+    reading = 0
+
+    async def read() -> None:
+        nonlocal reading
+        async with database.reading():
+            reading += 1
+            await may_end.wait()
+
+    readers = [asyncio.create_task(read()) for _ in range(30)]
+    async with asyncio.timeout(20):
+        while reading < 9:  # noqa: ASYNC110 - so many and no more have a connection
+            await asyncio.sleep(0.01)
+        await add(database, "ada")
+        await database.write(lambda connection: None)
+        assert reading == 9
+        may_end.set()
+        await asyncio.gather(*readers)
+    assert reading == 30
+
+
+async def test_the_end_leaves_the_event_loop_free(tmp_path: Path) -> None:
+    """A thread may wait for the lock of another process for as long as that has it."""
+    async with a_database(tmp_path) as database:
+        with closing(sqlite3.connect(database.path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            begun = threading.Event()
+            sa.event.listen(database.engine, "begin", lambda _: begun.set(), insert=True)
+            writer = asyncio.create_task(add(database, "ada"))
+            await asyncio.to_thread(begun.wait, 10)
+            end = asyncio.create_task(database.__aexit__())
+            await asyncio.sleep(0.05)
+            assert not end.done()
+            other.execute("ROLLBACK")
+            async with asyncio.timeout(20):
+                await end
+            with pytest.raises(DatabaseError, match="shutdown"):
+                await writer

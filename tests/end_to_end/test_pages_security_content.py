@@ -367,8 +367,10 @@ def test_forms_that_end_nowhere(
         with suppress(OSError):
             connection.shutdown(socket.SHUT_WR)
         answer = b""
-        while chunk := connection.recv(65536):
-            answer += chunk
+        # What is sent behind a refused request may meet a connection that is closed already.
+        with suppress(ConnectionResetError):
+            while chunk := connection.recv(65536):
+                answer += chunk
     assert status_of(answer) in {0, 400, 403}
     assert answer.count(b"HTTP/1.1 ") <= 1
     assert alice.get("/-/tokens").status == 200

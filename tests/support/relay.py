@@ -19,12 +19,15 @@ class StallingRelay:
         self._connections: list[socket.socket] = []
         self.port = int(self._server.getsockname()[1])
         self.stalled = threading.Event()
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
+        self._accepting.start()
 
     def close(self) -> None:
+        # One that is accepted at this moment is closed, too.
+        _end(self._server)
+        self._accepting.join()
         for connection in [self._server, *self._connections]:
-            with suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
+            _end(connection)
             connection.close()
 
     def _accept(self) -> None:

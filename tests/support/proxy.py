@@ -118,9 +118,10 @@ class Proxy:
 
     def log_lines(self, event: str = "request") -> list[dict[str, Any]]:
         """Return the structured lines of one kind, those of requests answered before included."""
-        # A client has its answer's last byte before the line is written, in the same turn of the loop.
-        with suppress(OSError, HTTPException):
-            self.get("/-/health")
+        if event == "request":
+            # A client has its answer's last byte before the line is written, in one turn of the loop.
+            with suppress(OSError, HTTPException):
+                self.get("/-/health")
         lines = [json.loads(line) for line in self.log.split("\n") if line.startswith("{")]
         return [line for line in lines if line["event"] == event]
 

@@ -1,6 +1,7 @@
 """An application on connections of our own, with a clean end."""
 
 import asyncio
+import gc
 import math
 
 import structlog
@@ -223,6 +224,8 @@ class Runner(web.AppRunner):
 
     async def _make_server(self) -> web.Server:
         server = await super()._make_server()
+        # What was loaded stays: to look through all of it for garbage stops everything for 50 ms.
+        gc.freeze()
         server.__class__ = _Server
         vars(server).update(config=self._config, turn=_Turn(self.app[SHORTCUT]))
         return server

@@ -78,15 +78,7 @@ def make_app(
         reference=lambda: reference(described()),
     )
     api = ApiParts(
-        config,
-        database,
-        tokens,
-        explanations,
-        authentication,
-        throttle,
-        recorder,
-        clock,
-        described,
+        config, database, tokens, explanations, authentication, throttle, recorder, clock, described
     )
     app = web.Application(middlewares=[_refuse_what_has_no_clear_end])
     gate = GateParts(

@@ -74,6 +74,7 @@ class Database:
                 yield Connection(connection, self._threads)
                 await in_thread(self._threads, transaction.commit)
             except BaseException:
+                # Also of who is cancelled nothing is kept.
                 await in_thread(self._threads, transaction.rollback)
                 raise
 

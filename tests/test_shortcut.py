@@ -572,6 +572,24 @@ async def test_what_comes_together_is_answered_together(
     assert logged[answers[4].request_id]["code"] == "credentials_missing"
 
 
+@pytest.mark.parametrize(("first", "turns"), [(2, [3]), (1, [1, 1])])
+async def test_several_wait_for_those_of_the_next_turn_and_one_alone_does_not(
+    served: Served, first: int, turns: list[int]
+) -> None:
+    secret, _ = await served.token("code:read")
+    request = advertisement(secret)
+    whole = await short_and_long(served, request)
+    clients = await served.connected(first + 1)
+    assert served.runner.server
+    *connections, last = list(served.runner.server.connections)[-len(clients) :]
+    served.turns.clear()
+    for connection in connections:
+        connection.data_received(request)
+    asyncio.get_running_loop().call_soon(last.data_received, request)
+    assert [(await client.answer()).body for client in clients] == [whole.body] * len(clients)
+    assert served.turns == turns
+
+
 async def test_what_changes_while_requests_come_is_seen_by_those_after_it(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -147,19 +147,31 @@ class _Connection(web.RequestHandler):
 class _Turn:
     """What came in one turn of the event loop, answered together when all of it has come.
 
-    Who asks the same then shares what has to be looked at. Before more of any of them is read, all have
-    their answers: the loop calls what was put off before what it hears of afterwards.
+    Who asks the same then shares what has to be looked at. Whoever comes alone has the answer before
+    more is read; several wait for one turn more, in which those come who had theirs last.
     """
 
     def __init__(self, shortcut: Shortcut) -> None:
         self.shortcut = shortcut
+        self._loop = asyncio.get_running_loop()
         self._connections: list[_Connection] = []
 
     def add(self, connection: _Connection) -> None:
         """Have it answered once all of this turn has come, if it still waits for that then."""
         if not self._connections:
-            asyncio.get_running_loop().call_soon(self.answer)
+            self._loop.call_soon(self._answer_soon)
         self._connections.append(connection)
+
+    def _answer_soon(self) -> None:
+        """Let the next turn's come too where there are several.
+
+        Else clients that ask again at once go about in two halves: while one half is answered, the other
+        one asks, and what is shared is looked at twice as often.
+        """
+        if len(self._connections) > 1:
+            self._loop.call_soon(self.answer)
+        else:
+            self.answer()
 
     def answer(self) -> None:
         """Answer what has come by now."""

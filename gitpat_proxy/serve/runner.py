@@ -39,9 +39,10 @@ class _Connection(web.RequestHandler):
     It remembers its other end, which a client that leaves at once would take away with it.
     """
 
-    __slots__ = ("_is_between_requests", "_peer", "_peername", "_unsent", "asked", "turn")
+    __slots__ = ("_is_between_requests", "_peer", "_peername", "_unsent", "asked", "is_tls", "turn")
 
     turn: "_Turn"
+    is_tls: bool
     asked: tuple[Reading, bytes] | None
     """What the turn is to answer, with the bytes that it was read from."""
 
@@ -51,6 +52,7 @@ class _Connection(web.RequestHandler):
         self._peer = self._peername[0] if self._peername else None
         self._is_between_requests = self._peername is not None
         self._unsent = math.inf
+        self.is_tls = transport.get_extra_info("sslcontext") is not None
         self.asked = None
         super().connection_made(transport)
 
@@ -61,11 +63,9 @@ class _Connection(web.RequestHandler):
         nothing either that would belong to this one.
         """
         if self.asked:
-            # More, before there was time to answer: what TLS has held back while nobody read.
-            data = self.asked[1] + data
-            self.asked = None
-            self._is_between_requests = False
-        elif self._is_between_requests and data and (reading := self._read(data)) and self.is_idle:
+            # More, before there was time to answer.
+            self.turn.answer()
+        if self._is_between_requests and data and (reading := self._read(data)) and self.is_idle:
             self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
             self.asked = reading, data
             self.turn.add(self)
@@ -166,9 +166,10 @@ class _Turn:
         """Let the next turn's come too where there are several.
 
         Else clients that ask again at once go about in two halves: while one half is answered, the other
-        one asks, and what is shared is looked at twice as often.
+        one asks, and what is shared is looked at twice as often. Not with TLS: it sends nothing any more
+        once it has read that the other end is closed.
         """
-        if len(self._connections) > 1:
+        if len(self._connections) > 1 and not any(one.is_tls for one in self._connections):
             self._loop.call_soon(self.answer)
         else:
             self.answer()

@@ -93,7 +93,8 @@ def test_a_push_that_is_too_large_is_refused_in_words(
     line = ended(proxy, "push_too_large")
     assert line["status"] == 200
     assert refs_of(proxy) == "refs/heads/main\n"
-    refused = proxy.audit_of(2)[-1]
+    # An account, its token and the clone come before it.
+    refused = proxy.audit_of(4)[-1]
     assert (refused["event"], refused["details"]["code"]) == ("refused", "push_too_large")
     git("reset", "--quiet", "--hard", "HEAD~", cwd=work)
     commit(git, work, "small.bin", os.urandom(MEBIBYTE // 2))

@@ -91,6 +91,12 @@ class Served:
                 await asyncio.sleep(0.001)
         return clients
 
+    async def both_ends(self) -> "tuple[Client, web.RequestHandler[web.BaseRequest]]":
+        """Return a client, and the proxy's end of its connection."""
+        [client] = await self.connected(1)
+        assert self.runner.server
+        return client, self.runner.server.connections[-1]
+
     async def has_been_asked(self, request: bytes) -> None:
         """Have it answered by git once, so that it is kept."""
         client = await self.connect()
@@ -639,10 +645,8 @@ async def test_what_comes_before_there_was_time_to_answer_is_answered_after_it(
     secret, _ = await served.token("code:read")
     request = advertisement(secret)
     whole = await short_and_long(served, request)
-    [client] = await served.connected(1)
+    client, connection = await served.both_ends()
     served.taken.clear()
-    assert served.runner.server
-    [*_, connection] = served.runner.server.connections
     connection.data_received(request)
     connection.data_received(request[:split])
     connection.data_received(request[split:])
@@ -654,9 +658,7 @@ async def test_what_is_no_request_takes_no_answer_from_the_one_before(served: Se
     secret, _ = await served.token("code:read")
     request = advertisement(secret)
     whole = await short_and_long(served, request)
-    [client] = await served.connected(1)
-    assert served.runner.server
-    [*_, connection] = served.runner.server.connections
+    client, connection = await served.both_ends()
     connection.data_received(request)
     connection.data_received(b"\x00\r\n\r\n")
     assert (await client.answer()).body == whole.body
@@ -690,10 +692,8 @@ async def test_what_follows_in_pieces_is_no_request_of_its_own(served: Served) -
     secret, _ = await served.token("code:read")
     request = advertisement(secret)
     await short_and_long(served, request)
-    [client] = await served.connected(1)
+    client, connection = await served.both_ends()
     served.taken.clear()
-    assert served.runner.server
-    [*_, connection] = served.runner.server.connections
     connection.data_received(request)
     connection.data_received(b"GET /nothing/info/refs?service=x HTTP/1.1\r\nRest: ")
     assert (await client.answer()).status == "HTTP/1.1 200 OK"
@@ -706,9 +706,7 @@ async def test_a_connection_that_asks_stays(served: Served) -> None:
     secret, _ = await served.token("code:read")
     request = advertisement(secret)
     await short_and_long(served, request)
-    [client] = await served.connected(1)
-    assert served.runner.server
-    [*_, connection] = served.runner.server.connections
+    client, connection = await served.both_ends()
     connection._next_keepalive_close_time = 0.0
     await client.ask(request)
     assert connection._next_keepalive_close_time > asyncio.get_running_loop().time() + 60
@@ -780,10 +778,9 @@ async def test_what_came_before_a_stop_is_answered(served: Served) -> None:
     secret, _ = await served.token("code:read")
     request = advertisement(secret)
     whole = await short_and_long(served, request)
-    [client] = await served.connected(1)
-    assert served.runner.server
-    [*_, connection] = served.runner.server.connections
+    client, connection = await served.both_ends()
     connection.data_received(request)
+    assert served.runner.server
     served.runner.server.pre_shutdown()
     async with asyncio.timeout(10):
         assert (await client.answer()).body == whole.body

@@ -6,6 +6,7 @@ import struct
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Protocol
@@ -14,7 +15,7 @@ import structlog
 from aiohttp import ClientError, hdrs, web
 
 from gitpat_proxy.access.address import Address, address_text
-from gitpat_proxy.access.model import AuditEvent, Token
+from gitpat_proxy.access.model import Account, AuditEvent, Token
 from gitpat_proxy.access.push import RefDecision, verdict_of
 from gitpat_proxy.access.refusal import Code, Refusal, RefusedError, refuse
 from gitpat_proxy.access.secret import without_secrets
@@ -126,6 +127,8 @@ class Exchange:
         self.address = address_text(address)
         self.operation: Operation | None = None
         self.token: Token | None = None
+        self.account: Account | None = None
+        """Whose the token is."""
         self.refusal: Refusal | None = None
         self.body_refusal: Refusal | None = None
         """Why a body is refused that was let in: what it asks for shows as it comes."""
@@ -328,10 +331,13 @@ class Exchange:
             self._cut()
             return self._response
         headers = self._own_headers | refusal_headers(refusal)
+        is_services = self.account is not None and self.account.service
+        # Nobody signs in as a service: its tokens are made by those who run the proxy.
+        told = replace(refusal, page=None) if is_services else refusal
         response = self._packet(refusal, headers) or web.Response(
             # A push that asked for no report: with 200 it would seem to be done.
             status=403 if refusal.status == 200 else refusal.status,
-            text=refusal_text(refusal, self.request_id, self._public_url),
+            text=refusal_text(told, self.request_id, self._public_url),
             headers=headers,
         )
         self._response = response

@@ -129,15 +129,16 @@ class Gate:
             _check_framing(request)
             operation = exchange.operation = _operation(request)
             authorization = request.headers.getall(hdrs.AUTHORIZATION, ())
-            exchange.token, account = await self._authentication.token_of(authorization, address)
-            attempt = self._parts.attempt(operation, exchange.token, account, address)
+            token, account = await self._authentication.token_of(authorization, address)
+            exchange.token, exchange.account = token, account
+            attempt = self._parts.attempt(operation, token, account, address)
             self._permit(attempt)
-            exchange.token_ends = ending_text(exchange.token, attempt.now)
+            exchange.token_ends = ending_text(token, attempt.now)
             _check_media_type(request, operation)
             backend, path = self._route(operation)
             if _is_push(operation) and limits_refs(attempt):
                 exchange.decide_ref = partial(decide_ref, attempt, backend.ref_problem(path))
-            self._recorder.use(exchange.token.id, self._clock(), exchange.address)
+            self._recorder.use(token.id, self._clock(), exchange.address)
             with self._watch.over(exchange):
                 if operation.kind is Kind.RPC:
                     await exchange.receive_beginning()

@@ -62,5 +62,8 @@ def checked_scopes(scopes: Iterable[str], known: Collection[str]) -> frozenset[s
     if unknown := sorted(asked - set(known)):
         if withheld := [scope for scope in unknown if scope in BUILT_IN]:
             raise ValueError(f"{', '.join(withheld)} is not for this account; {accepted}")
-        raise ValueError(f"unknown scope {', '.join(unknown)}; {accepted}")
+        raise ValueError(
+            f"unknown scope {', '.join(unknown)}; {accepted}; those who run the proxy name "
+            "more under `scopes` in its configuration"
+        )
     return asked

@@ -16,7 +16,7 @@ from gitpat_proxy.cli.output import print_json, say, words
 from gitpat_proxy.git.operation import typed_repository
 from gitpat_proxy.services.audit import search, verify
 from gitpat_proxy.services.clock import utc_now
-from gitpat_proxy.services.errors import ServiceError
+from gitpat_proxy.services.errors import NotFoundError, ServiceError
 
 _FOLLOW_SECONDS = 0.5
 
@@ -51,6 +51,7 @@ def audit(
             return
         if not events and not follow:
             say(f"Nothing of that in the last {since}; `--since 30d` looks back 30 days.")
+            await _tell_what_is_not_there(services, token, account)
         last = _print_events(events, 0, as_json=as_json)
         while follow:
             await asyncio.sleep(_FOLLOW_SECONDS)
@@ -58,6 +59,17 @@ def audit(
             last = _print_events(newer, last, as_json=as_json)
 
     invocation_of(context).run(show)
+
+
+async def _tell_what_is_not_there(services: Services, token: str | None, account: str | None) -> None:
+    """A name that was mistyped must not look like one that did nothing."""
+    try:
+        if token is not None:
+            await services.tokens.get(token)
+        if account is not None:
+            await services.accounts.get(account)
+    except NotFoundError as error:
+        say(f"In fact {error}.")
 
 
 @app.command("verify")

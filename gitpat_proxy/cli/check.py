@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 
 import typer
 
@@ -52,7 +53,7 @@ async def _findings(config: Config) -> list[Finding]:
         _git(),
         await _database(config),
         *await _access(config),
-        *[await _listen(address) for address in config.listen if not address.path],
+        *[await _listen(address) for address in config.listen],
         *([_certificate(config.tls)] if config.tls else []),
         _spool(config),
         *[finding async for finding in _routes(config)],
@@ -99,7 +100,9 @@ async def _access(config: Config) -> list[Finding]:
 
 
 async def _listen(address: ListenAddress) -> Finding:
-    """Try it; not with a Unix socket, where a new one would take the place of the one that serves."""
+    """Try it; of a Unix socket its folder: a new one would take the place of the one that serves."""
+    if address.path:
+        return _listen_in(address.path.parent, f"listen {address}")
     loop = asyncio.get_running_loop()
     try:
         server = await loop.create_server(asyncio.Protocol, address.host, address.port)
@@ -107,6 +110,15 @@ async def _listen(address: ListenAddress) -> Finding:
         return cannot_listen(address, error)
     server.close()
     return Finding(f"listen {address}", True, "nothing listens there yet")
+
+
+def _listen_in(folder: Path, part: str) -> Finding:
+    if os.access(folder, os.W_OK | os.X_OK):
+        return Finding(part, True, f"a socket can be made in {folder}")
+    if not folder.exists() and folder.is_relative_to("/run"):
+        return Finding(part, True, f"there is no folder {folder} yet; the unit makes it when it starts")
+    why = "this user may not make a file in" if folder.exists() else "there is no folder"
+    return Finding(part, False, f"can't listen there: {why} {folder}; `listen` names where")
 
 
 def cannot_listen(address: ListenAddress, error: OSError) -> Finding:

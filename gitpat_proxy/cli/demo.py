@@ -1,5 +1,6 @@
 """`gitpat-proxy demo`: everything from nothing, to try it out."""
 
+import itertools
 import shlex
 import shutil
 import subprocess
@@ -189,8 +190,8 @@ def _what_to_try(url: str, file: Path, password: str | None, read: DemoToken, wr
         "Paste this into another terminal, line by line. (In earnest, let git ask, and store the token",
         "in a credential helper: docs/clients.md.)",
         "",
-        *_steps(file, read, lambda secret: _read_steps(url, secret)),
-        *_steps(file, write, lambda secret: _write_steps(url, secret)),
+        *_steps(file, read, lambda secret: _read_steps(url, secret, _clone_in(file.parent, "read"))),
+        *_steps(file, write, lambda secret: _write_steps(url, secret, _clone_in(file.parent, "write"))),
         "Take the right to push away from that token; its next push is refused. Then revoke it:",
         _command(file, f"token edit {write.token.id} --scope code:read"),
         _command(file, f"token revoke {write.token.id}"),
@@ -227,23 +228,31 @@ def _steps(file: Path, demo_token: DemoToken, steps: Callable[[str], list[str]])
     ]
 
 
-def _read_steps(url: str, secret: str) -> list[str]:
+def _read_steps(url: str, secret: str, clone: str) -> list[str]:
     return [
         "Clone with the token that may read; its push is refused, with the reason:",
-        f"  git clone {_address(url, secret)} demo-read",
-        "  git -C demo-read push origin main:refs/heads/mine",
+        f"  git clone {_address(url, secret)} {clone}",
+        f"  git -C {clone} push origin main:refs/heads/mine",
     ]
 
 
-def _write_steps(url: str, secret: str) -> list[str]:
+def _write_steps(url: str, secret: str, clone: str) -> list[str]:
     return [
         "Clone with the token that may write, commit, push:",
-        f"  git clone {_address(url, secret)} demo-write",
-        "  git -C demo-write config user.name You",
-        "  git -C demo-write config user.email you@example.org",
-        '  git -C demo-write commit --allow-empty --message "My first change"',
-        "  git -C demo-write push",
+        f"  git clone {_address(url, secret)} {clone}",
+        f"  git -C {clone} config user.name You",
+        f"  git -C {clone} config user.email you@example.org",
+        f'  git -C {clone} commit --allow-empty --message "My first change"',
+        f"  git -C {clone} push",
     ]
+
+
+def _clone_in(folder: Path, name: str) -> str:
+    """Return a path in which no earlier run has left its clone, for a shell in any folder."""
+    names = (f"clone-{name}" + (f"-{number}" if number > 1 else "") for number in itertools.count(1))
+    return shlex.quote(
+        str(next(path for each in names if not (path := folder.absolute() / each).exists()))
+    )
 
 
 def _address(url: str, secret: str) -> str:

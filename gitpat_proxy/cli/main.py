@@ -34,7 +34,14 @@ def _print_version(wanted: bool) -> None:
 def options(
     context: typer.Context,
     config: Annotated[
-        Path, typer.Option(envvar="GITPAT_PROXY_CONFIG", help="The configuration file.", metavar="FILE")
+        Path,
+        typer.Option(
+            envvar="GITPAT_PROXY_CONFIG",
+            help="The configuration file.",
+            metavar="FILE",
+            # It is read soon enough, and what is said then is more.
+            readable=False,
+        ),
     ] = Path("config.yaml"),
     version: Annotated[
         bool,

@@ -120,7 +120,7 @@ def _read_network(value: object) -> Network:
 def _folder(path: Path) -> Path:
     # Path.is_dir raises for a name that is too long, or lies in a folder that is closed to us.
     if not os.path.isdir(path):  # noqa: PTH112 - see above
-        raise ValueError(f"{path} is not a folder")
+        raise ValueError(f"{path} is not a folder; make it, or name another one")
     return path
 
 

@@ -51,6 +51,7 @@ KEYS_KEPT = timedelta(days=30)
 
 DERIVED_LIFETIME = "15m"
 """A job's, unless another is asked for."""
+_ALL_TOKENS = "`token list --status all` shows them"
 _PARENT_ROTATED = "the token that it was derived from got a new secret"
 
 
@@ -240,7 +241,7 @@ class Tokens:
             revoked = [await store.by_id(connection, token_id) for token_id in found if found[token_id]]
         if missing := [token_id for token_id, token in found.items() if token is None]:
             others = "; the others are revoked" if revoked else ""
-            raise NotFoundError(f"there is no token {', '.join(missing)}{others}")
+            raise NotFoundError(f"there is no token {', '.join(missing)}{others}", _ALL_TOKENS)
         return [token for token in revoked if token]
 
     async def revoke_all(self, account: str, reason: str | None, *, by: Author) -> int:
@@ -385,7 +386,7 @@ class Tokens:
     ) -> Token:
         token = await store.by_id(connection, token_id)
         if token is None or account not in {None, token.account}:
-            raise NotFoundError(f"there is no token {token_id}", "`token list --status all` shows them")
+            raise NotFoundError(f"there is no token {token_id}", _ALL_TOKENS)
         return self._expiry.judged(token)
 
     def _now(self) -> datetime:

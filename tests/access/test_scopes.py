@@ -55,6 +55,11 @@ def test_known_scopes_are_accepted(asked: list[str]) -> None:
         ([], "a token needs at least one scope; accepted: code:read, code:write, wiki, work_items:read"),
         (["code"], "unknown scope code; accepted: code:read, code:write, wiki, work_items:read"),
         (["x", "code:read", "b"], "unknown scope b, x; accepted: code:read, code:write, wiki, work"),
+        (
+            ["wiki:read"],
+            "unknown scope wiki:read; accepted: code:read, code:write, wiki, work_items:read; those who "
+            "run the proxy name more under `scopes` in its configuration",
+        ),
         (["CODE:READ"], "unknown scope CODE:READ"),
         (["code:read "], "unknown scope code:read "),
         ([""], "unknown scope ; accepted"),

@@ -61,5 +61,10 @@ def test_the_audit_as_json_and_for_people(proxy: Proxy) -> None:
 def test_an_audit_with_nothing_to_show_says_so(proxy: Proxy) -> None:
     found = run(proxy, "audit", "--token", "none", "--since", "2h")
     assert (found.code, found.out) == (0, "")
-    assert found.err == "Nothing of that in the last 2h; `--since 30d` looks back 30 days.\n"
+    nothing = "Nothing of that in the last 2h; `--since 30d` looks back 30 days.\n"
+    not_there = "In fact there is no token none; `token list --status all` shows them.\n"
+    assert found.err == nothing + not_there
+    assert run(proxy, "audit", "--repository", "none", "--since", "2h").err == nothing
+    of_nobody = run(proxy, "audit", "--account", "nobody", "--since", "2h")
+    assert of_nobody.err.startswith(f"{nothing}In fact there is no account nobody; ")
     assert run(proxy, "audit", "--token", "none", "--json").json == []

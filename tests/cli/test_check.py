@@ -151,10 +151,34 @@ def test_addresses_that_are_taken_or_that_only_the_server_may_take_are_no_fault(
         "ok",
         "something listens there already; is gitpat-proxy running?",
     )
-    assert [part for part in said if "unix" in part] == []
+    assert said[f"listen unix:{proxy.folder}/socket"] == (
+        "ok",
+        f"a socket can be made in {proxy.folder}",
+    )
+    assert not (proxy.folder / "socket").exists()
     refused = cannot_listen(ListenAddress("127.0.0.1", 80), OSError(errno.EACCES, "Permission denied"))
     assert refused.ok
     assert "CAP_NET_BIND_SERVICE" in refused.detail
+
+
+def test_a_unix_socket_that_can_not_be_made_fails(proxy: Proxy) -> None:
+    """But where the unit makes its folder."""
+    closed, none = proxy.config_file, proxy.folder / "none"
+    made_later = "/run/made-by-the-unit/socket"
+    configure(proxy, listen=[f"unix:{closed}/socket", f"unix:{none}/socket", f"unix:{made_later}"])
+    said = lines(run(proxy, "check"))
+    assert said[f"listen unix:{closed}/socket"] == (
+        "FAIL",
+        f"can't listen there: this user may not make a file in {closed}; `listen` names where",
+    )
+    assert said[f"listen unix:{none}/socket"] == (
+        "FAIL",
+        f"can't listen there: there is no folder {none}; `listen` names where",
+    )
+    assert said[f"listen unix:{made_later}"] == (
+        "ok",
+        "there is no folder /run/made-by-the-unit yet; the unit makes it when it starts",
+    )
 
 
 def test_a_certificate_that_has_expired_fails(proxy: Proxy, certificates: Path) -> None:

@@ -103,7 +103,8 @@ def test_what_people_read(proxy: Proxy) -> None:
 def test_revoking_some_that_are_not_there_revokes_the_others_and_fails(proxy: Proxy) -> None:
     _, first = proxy.make_token()
     found = run(proxy, "token", "revoke", "not-there", first.id, "--json")
-    assert found.refusal == "there is no token not-there; the others are revoked"
+    there_is_none = "there is no token not-there; the others are revoked"
+    assert found.refusal == f"{there_is_none}; `token list --status all` shows them"
     [revoked] = run(proxy, "token", "list", "--status", "revoked", "--json").json
     assert revoked["id"] == first.id
 

@@ -1,7 +1,6 @@
 """What the demo prints can be pasted, line by line."""
 
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -60,7 +59,7 @@ def paste_all(printed: str, folder: Path) -> None:
         if line.endswith("account password demo"):
             continue
         result = paste(line, folder)
-        refused = "demo-read push" in line
+        refused = "clone-read push" in line
         assert (result.returncode != 0) == refused, f"{line}\n{result.stderr}"
         if refused:
             assert "has the scope code:read, but git-receive-pack needs code:write" in result.stderr
@@ -80,13 +79,15 @@ def test_what_the_demo_prints_works_when_pasted(tmp_path: Path) -> None:
     git("fsck", cwd=tmp_path / "demo" / "repositories" / "gitpat-proxy.git")
 
     # The session revoked the second token: there is another, and of the first only the id is told.
-    shutil.rmtree(tmp_path / "demo-write")
+    # What the first run left stays, and is not in the way.
     with demo(tmp_path, free_port()) as printed:
         assert printed.count("gpat_") == 1
         assert "  password  " not in printed
         assert sum("account password demo" in line for line in commands(printed)) == 1
         assert sum("token rotate" in line for line in commands(printed)) == 1
         paste_all(printed, tmp_path)
+    made = {path.name for path in (tmp_path / "demo").iterdir() if path.name.startswith("clone-")}
+    assert made == {"clone-read", "clone-write", "clone-write-2"}
 
 
 def test_a_demo_that_can_not_listen_makes_no_token_that_nobody_sees(tmp_path: Path) -> None:

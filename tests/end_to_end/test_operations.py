@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import faults
 from tests.support.git import Git, make_repository
 from tests.support.proxy import Proxy, free_port, wait_until
 from tests.support.raw import basic, connect
@@ -131,6 +132,20 @@ def test_a_start_that_can_not_be(proxy: Proxy, tmp_path: Path) -> None:
         assert outcome.code == 1
         assert sentence in outcome.text
         assert "Traceback" not in outcome.text
+
+
+def test_what_modes_forbid_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As to a service whose files root has made."""
+    faults.obey_modes(monkeypatch, tmp_path)
+    proxy = Proxy(tmp_path / "proxy", listen="unix:closed/socket")
+    closed = proxy.folder / "closed"
+    closed.mkdir(0o500)
+    why = f"can't listen there: this user may not make a file in {closed}; `listen` names where"
+    assert f"FAIL  listen unix:{closed}/socket: {why}\n" in proxy.cli("check").text
+    proxy.config_file.chmod(0)
+    why = "can't be read: Permission denied; the user who runs gitpat-proxy has to be able to"
+    for command in (["serve"], ["account", "list"]):
+        assert proxy.cli(*command).text == f"gitpat-proxy: {proxy.config_file}: {why}\n"
 
 
 def _with_revision(folder: Path, revision: str) -> Proxy:

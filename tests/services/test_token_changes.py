@@ -135,9 +135,10 @@ async def test_an_unknown_id_does_not_save_the_others(tokens: Tokens) -> None:
     made = [(await create(tokens))[1] for _ in range(3)]
     ids = [made[0].id, "not-there", made[1].id, "nor-this"]
     some = await refusal(tokens.revoke(ids, None, by=ADA))
-    assert some == "there is no token not-there, nor-this; the others are revoked"
+    shown = "`token list --status all` shows them"
+    assert some == f"there is no token not-there, nor-this; the others are revoked; {shown}"
     none = await refusal(tokens.revoke(["not-there"], None, by=ADA))
-    assert none == "there is no token not-there"
+    assert none == f"there is no token not-there; {shown}"
     assert {t.id for t in await tokens.listed(None, Status.REVOKED)} == {made[0].id, made[1].id}
     assert await tokens.listed(None, Status.ACTIVE) == [made[2]]
 

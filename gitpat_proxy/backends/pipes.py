@@ -20,8 +20,11 @@ _READ_SIZE = 64 * 1024
 _BULK_BYTES = 1024 * 1024
 """After so much a transfer is a long one: its pipe gets this size, and a millisecond does not matter."""
 _FILLING_SECONDS = 0.002
-_DRAINING_SECONDS = 0.008
-"""In which git, which reads 4 KiB at a time, makes room for more than that in a large pipe."""
+_DRAINING_SECONDS = 0.002
+"""In which git, which reads 4 KiB at a time, makes room for more than that in a large pipe.
+
+Not for all of it: a quick one empties that in 6 ms, and would then have to wait.
+"""
 _MOVING_SECONDS = 0.02
 """So long a thread moves on with a long transfer, rather than to be called for each piece."""
 

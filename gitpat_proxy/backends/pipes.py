@@ -19,7 +19,7 @@ from gitpat_proxy.threads import in_thread
 _READ_SIZE = 64 * 1024
 _BULK_BYTES = 1024 * 1024
 """After so much a transfer is a long one: its pipe gets this size, and a millisecond does not matter."""
-_FILLING_SECONDS = 0.002
+_FILLING_SECONDS = 0.001
 _DRAINING_SECONDS = 0.002
 """In which git, which reads 4 KiB at a time, makes room for more than that in a large pipe.
 

@@ -23,7 +23,7 @@ _FILLING_SECONDS = 0.001
 _DRAINING_SECONDS = 0.002
 """In which git, which reads 4 KiB at a time, makes room for more than that in a large pipe.
 
-Not for all of it: a quick one empties that in 6 ms, and would then have to wait.
+Not for all of it: a quick one empties that in 7 ms, and would then have to wait.
 """
 _MOVING_SECONDS = 0.02
 """So long a thread moves on with a long transfer, rather than to be called for each piece."""

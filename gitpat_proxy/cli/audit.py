@@ -46,12 +46,13 @@ def audit(
 
     async def show(services: Services) -> None:
         events = await search(services.database, wanted)
+        if not events and not as_json:
+            await _tell_what_is_not_there(services, token, account)
         if as_json and not follow:
             print_json([event_object(row_id, event) for row_id, event in events])
             return
         if not events and not follow:
             say(f"Nothing of that in the last {since}; `--since 30d` looks back 30 days.")
-            await _tell_what_is_not_there(services, token, account)
         last = _print_events(events, 0, as_json=as_json)
         while follow:
             await asyncio.sleep(_FOLLOW_SECONDS)
@@ -63,13 +64,12 @@ def audit(
 
 async def _tell_what_is_not_there(services: Services, token: str | None, account: str | None) -> None:
     """A name that was mistyped must not look like one that did nothing."""
-    try:
-        if token is not None:
-            await services.tokens.get(token)
-        if account is not None:
-            await services.accounts.get(account)
-    except NotFoundError as error:
-        say(f"In fact {error}.")
+    for name, get in ((token, services.tokens.get), (account, services.accounts.get)):
+        if name is not None:
+            try:
+                await get(name)
+            except NotFoundError as error:
+                say(f"Note that {error}.")
 
 
 @app.command("verify")

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import os
 import ssl
+import stat
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -100,9 +101,9 @@ async def _access(config: Config) -> list[Finding]:
 
 
 async def _listen(address: ListenAddress) -> Finding:
-    """Try it; of a Unix socket its folder: a new one would take the place of the one that serves."""
+    """Try it; for a Unix socket only look: none is left behind, nor taken from who has it."""
     if address.path:
-        return _listen_in(address.path.parent, f"listen {address}")
+        return _listen_at(address.path, f"listen {address}")
     loop = asyncio.get_running_loop()
     try:
         server = await loop.create_server(asyncio.Protocol, address.host, address.port)
@@ -112,13 +113,24 @@ async def _listen(address: ListenAddress) -> Finding:
     return Finding(f"listen {address}", True, "nothing listens there yet")
 
 
-def _listen_in(folder: Path, part: str) -> Finding:
-    if os.access(folder, os.W_OK | os.X_OK):
+def _listen_at(path: Path, part: str) -> Finding:
+    # Path's own functions raise for a folder that is closed to us.
+    folder = os.path.realpath(path.parent)
+    if os.path.lexists(path):
+        if stat.S_ISSOCK(os.lstat(path).st_mode):
+            return Finding(part, True, "a socket is there already; is gitpat-proxy running?")
+        why = "what is there is no socket"
+    elif os.access(folder, os.W_OK | os.X_OK) and os.path.isdir(folder):  # noqa: PTH112 - see above
         return Finding(part, True, f"a socket can be made in {folder}")
-    if not folder.exists() and folder.is_relative_to("/run"):
-        return Finding(part, True, f"there is no folder {folder} yet; the unit makes it when it starts")
-    why = "this user may not make a file in" if folder.exists() else "there is no folder"
-    return Finding(part, False, f"can't listen there: {why} {folder}; `listen` names where")
+    elif os.path.isdir(folder):  # noqa: PTH112 - see above
+        why = f"this user may not make a file in {folder}"
+    elif folder.startswith("/run/"):
+        return Finding(
+            part, True, f"there is no {folder} yet; its unit has to make it (RuntimeDirectory)"
+        )
+    else:
+        why = f"there is no folder {folder} that this user can see"
+    return Finding(part, False, f"can't listen there: {why}; `listen` names where")
 
 
 def cannot_listen(address: ListenAddress, error: OSError) -> Finding:

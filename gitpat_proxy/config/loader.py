@@ -2,7 +2,6 @@
 
 import difflib
 from datetime import date, datetime
-from errno import EACCES
 from pathlib import Path
 from typing import get_args
 
@@ -47,10 +46,12 @@ def _document_in(file: Path, advice: str) -> Document:
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ConfigError([Problem(file, 0, "", f"there is no such file; {advice}")]) from None
-    except OSError as error:
+    except PermissionError as error:
         # Most likely root made it, and the service runs as another user.
-        advice = "; the user who runs gitpat-proxy has to be able to" if error.errno == EACCES else ""
-        raise ConfigError([Problem(file, 0, "", f"can't be read: {error.strerror}{advice}")]) from None
+        advice = "the user who runs gitpat-proxy has to be able to"
+        raise ConfigError([Problem(file, 0, "", f"can't be read: {error.strerror}; {advice}")]) from None
+    except OSError as error:
+        raise ConfigError([Problem(file, 0, "", f"can't be read: {error.strerror}")]) from None
     except UnicodeError:
         raise ConfigError([Problem(file, 0, "", "can't be read: it is no text in UTF-8")]) from None
     try:

@@ -43,14 +43,25 @@ class ListenAddress:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+_LONGEST_SOCKET_PATH = 107
+
+
 def listen_address_of(text: object, base: Path) -> ListenAddress:
     """Read `host:port`, `[::1]:port` or `unix:PATH`; raise ValueError for anything else."""
     if isinstance(text, str) and text.startswith("unix:") and len(text) > len("unix:"):
-        return ListenAddress(path=base / text.removeprefix("unix:"))
+        return ListenAddress(path=_socket_path(base / text.removeprefix("unix:")))
     match = re.fullmatch(r"(?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9.-]+)):([0-9]{1,5})", str(text))
     if not match or int(match[3]) > 65535:
         raise ValueError("no address to listen on")
     return ListenAddress(host=match[1] or match[2], port=int(match[3]))
+
+
+def _socket_path(path: Path) -> Path:
+    """Return a path that a socket may have (unix(7)); raises ValueError for another one."""
+    name = os.fsencode(path)
+    if b"\0" in name or len(name) > _LONGEST_SOCKET_PATH:
+        raise ValueError(f"no path of a socket, which has {_LONGEST_SOCKET_PATH} bytes at most")
+    return path
 
 
 def read_listen(value: object, info: ValidationInfo) -> tuple[ListenAddress, ...]:
@@ -120,7 +131,7 @@ def _read_network(value: object) -> Network:
 def _folder(path: Path) -> Path:
     # Path.is_dir raises for a name that is too long, or lies in a folder that is closed to us.
     if not os.path.isdir(path):  # noqa: PTH112 - see above
-        raise ValueError(f"{path} is not a folder; make it, or name another one")
+        raise ValueError(f"{path} is not a folder that this user can see; make it, or name another one")
     return path
 
 

@@ -62,9 +62,9 @@ def test_an_audit_with_nothing_to_show_says_so(proxy: Proxy) -> None:
     found = run(proxy, "audit", "--token", "none", "--since", "2h")
     assert (found.code, found.out) == (0, "")
     nothing = "Nothing of that in the last 2h; `--since 30d` looks back 30 days.\n"
-    not_there = "In fact there is no token none; `token list --status all` shows them.\n"
-    assert found.err == nothing + not_there
+    no_token = "Note that there is no token none; `token list --status all` shows them.\n"
+    assert found.err == no_token + nothing
     assert run(proxy, "audit", "--repository", "none", "--since", "2h").err == nothing
-    of_nobody = run(proxy, "audit", "--account", "nobody", "--since", "2h")
-    assert of_nobody.err.startswith(f"{nothing}In fact there is no account nobody; ")
+    both = run(proxy, "audit", "--token", "none", "--account", "nobody", "--since", "2h").err
+    assert both.startswith(f"{no_token}Note that there is no account nobody; ")
     assert run(proxy, "audit", "--token", "none", "--json").json == []

@@ -145,40 +145,35 @@ def test_every_part_that_fails_has_its_line(proxy: Proxy, certificates: Path, up
 def test_addresses_that_are_taken_or_that_only_the_server_may_take_are_no_fault(proxy: Proxy) -> None:
     """The same is seen while gitpat-proxy serves, and where its unit gives it a capability."""
     with socket.create_server(("127.0.0.1", proxy.port)):
-        configure(proxy, listen=[f"127.0.0.1:{proxy.port}", f"unix:{proxy.folder}/socket"])
+        configure(proxy, listen=[f"127.0.0.1:{proxy.port}"])
         said = lines(run(proxy, "check"))
     assert said[f"listen 127.0.0.1:{proxy.port}"] == (
         "ok",
         "something listens there already; is gitpat-proxy running?",
     )
-    assert said[f"listen unix:{proxy.folder}/socket"] == (
-        "ok",
-        f"a socket can be made in {proxy.folder}",
-    )
-    assert not (proxy.folder / "socket").exists()
     refused = cannot_listen(ListenAddress("127.0.0.1", 80), OSError(errno.EACCES, "Permission denied"))
     assert refused.ok
     assert "CAP_NET_BIND_SERVICE" in refused.detail
 
 
-def test_a_unix_socket_that_can_not_be_made_fails(proxy: Proxy) -> None:
-    """But where the unit makes its folder."""
-    closed, none = proxy.config_file, proxy.folder / "none"
-    made_later = "/run/made-by-the-unit/socket"
-    configure(proxy, listen=[f"unix:{closed}/socket", f"unix:{none}/socket", f"unix:{made_later}"])
-    said = lines(run(proxy, "check"))
-    assert said[f"listen unix:{closed}/socket"] == (
-        "FAIL",
-        f"can't listen there: this user may not make a file in {closed}; `listen` names where",
-    )
-    assert said[f"listen unix:{none}/socket"] == (
-        "FAIL",
-        f"can't listen there: there is no folder {none}; `listen` names where",
-    )
-    assert said[f"listen unix:{made_later}"] == (
-        "ok",
-        "there is no folder /run/made-by-the-unit yet; the unit makes it when it starts",
-    )
+def test_a_unix_socket_is_looked_at_and_not_made(proxy: Proxy) -> None:
+    """Only below /run somebody else may make its folder before it is served."""
+    places = {
+        f"{proxy.folder}/new": ("ok", f"a socket can be made in {proxy.folder}"),
+        f"{proxy.folder}/used": ("ok", "a socket is there already; is gitpat-proxy running?"),
+        f"{proxy.config_file}": ("FAIL", "what is there is no socket"),
+        f"{proxy.config_file}/new": ("FAIL", f"there is no folder {proxy.config_file} that this user"),
+        f"{proxy.folder}/none/new": ("FAIL", f"there is no folder {proxy.folder}/none that this user"),
+        "/run/of-its-unit/new": ("ok", "there is no /run/of-its-unit yet; its unit has to make it"),
+    }
+    configure(proxy, listen=[f"unix:{place}" for place in places])
+    with socket.socket(socket.AF_UNIX) as used:
+        used.bind(f"{proxy.folder}/used")
+        said = lines(run(proxy, "check"))
+    for place, (outcome, detail) in places.items():
+        found = said[f"listen unix:{place}"]
+        assert (found[0], detail in found[1]) == (outcome, True), found
+    assert not (proxy.folder / "new").exists()
 
 
 def test_a_certificate_that_has_expired_fails(proxy: Proxy, certificates: Path) -> None:

@@ -148,7 +148,10 @@ NO_LIFETIMES = ["", "90", "'90'", "1y", "0d", "forever", "2027-01-31", "999999w"
 VALUES = {
     "listen": (
         "host:port, [::1]:port or unix:PATH, or a list of them",
-        ["", "8418", "localhost", ":80", "'::1:80'", "1.2.3.4:65536", "'unix:'", "[]", "[5]", "{}"],
+        [
+            *("", "8418", "localhost", ":80", "'::1:80'", "1.2.3.4:65536", "[]", "[5]", "{}"),
+            *("'unix:'", f"'unix:{'x' * 108}'", '"unix:a\\0b"'),
+        ],
     ),
     "public_url": (URL, ["", "a", "ftp://a", "http://", "http://a:b@c", "http://a?b", "http://a#b"]),
     "database": ("sqlite:///PATH", ["", "gitpat.db", "sqlite://", "sqlite:///", "mysql:///x", "5"]),

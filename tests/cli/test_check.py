@@ -174,6 +174,7 @@ def test_a_unix_socket_is_looked_at_and_not_made(proxy: Proxy) -> None:
         found = said[f"listen unix:{place}"]
         assert (found[0], detail in found[1]) == (outcome, True), found
     assert not (proxy.folder / "new").exists()
+    (proxy.folder / "used").unlink()
 
 
 def test_a_certificate_that_has_expired_fails(proxy: Proxy, certificates: Path) -> None:

@@ -34,7 +34,7 @@ def waiting(served: Served) -> Iterator["subprocess.Popen[bytes]"]:
     began = served.git.home / "began"
     served.hook("pre-receive", f"touch '{began}'", "exec sleep 1000")
     push = served.start_push("held")
-    wait_until(began.exists, what="the hook")
+    wait_until(lambda: began.exists() and processes(served, "sleep 1000"), what="the hook")
     yield push
     for process in processes(served, "sleep 1000"):
         process.kill()

@@ -114,15 +114,15 @@ async def _listen(address: ListenAddress) -> Finding:
 
 
 def _listen_at(path: Path, part: str) -> Finding:
-    # Path's own functions raise for a folder that is closed to us.
     folder = os.path.realpath(path.parent)
+    is_folder = os.path.isdir(folder)  # noqa: PTH112 - Path.is_dir raises below what is closed to us
     if os.path.lexists(path):
         if stat.S_ISSOCK(os.lstat(path).st_mode):
             return Finding(part, True, "a socket is there already; is gitpat-proxy running?")
         why = "what is there is no socket"
-    elif os.access(folder, os.W_OK | os.X_OK) and os.path.isdir(folder):  # noqa: PTH112 - see above
+    elif is_folder and os.access(folder, os.W_OK | os.X_OK):
         return Finding(part, True, f"a socket can be made in {folder}")
-    elif os.path.isdir(folder):  # noqa: PTH112 - see above
+    elif is_folder:
         why = f"this user may not make a file in {folder}"
     elif folder.startswith("/run/"):
         return Finding(

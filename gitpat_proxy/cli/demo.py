@@ -249,10 +249,9 @@ def _write_steps(url: str, secret: str, clone: str) -> list[str]:
 
 def _clone_in(folder: Path, name: str) -> str:
     """Return a path in which no earlier run has left its clone, for a shell in any folder."""
-    names = (f"clone-{name}" + (f"-{number}" if number > 1 else "") for number in itertools.count(1))
-    return shlex.quote(
-        str(next(path for each in names if not (path := folder.absolute() / each).exists()))
-    )
+    first = folder.absolute() / f"clone-{name}"
+    later = (Path(f"{first}-{number}") for number in itertools.count(2))
+    return shlex.quote(str(next(path for path in itertools.chain([first], later) if not path.exists())))
 
 
 def _address(url: str, secret: str) -> str:
